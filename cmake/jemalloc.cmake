@@ -1,0 +1,21 @@
+# jemalloc, where it is: WEIR_HAVE_JEMALLOC for core/memory.c, WEIR_JEMALLOC_LIBRARY to link.
+# A sanitizer must own malloc, so it turns jemalloc off.
+set(WEIR_JEMALLOC_LIBRARY "")
+set(WEIR_HAVE_JEMALLOC 0)
+if(WEIR_SANITIZE)
+  message(STATUS "weir: allocator: the sanitizer's")
+elseif(NOT WEIR_JEMALLOC)
+  message(STATUS "weir: allocator: the system's malloc (WEIR_JEMALLOC=OFF)")
+else()
+  find_path(WEIR_JEMALLOC_INCLUDE_DIR jemalloc/jemalloc.h)
+  find_library(WEIR_JEMALLOC_FILE jemalloc)
+  mark_as_advanced(WEIR_JEMALLOC_INCLUDE_DIR WEIR_JEMALLOC_FILE)
+  if(WEIR_JEMALLOC_INCLUDE_DIR AND WEIR_JEMALLOC_FILE)
+    set(WEIR_HAVE_JEMALLOC 1)
+    set(WEIR_JEMALLOC_LIBRARY jemalloc)
+    message(STATUS "weir: allocator: jemalloc (${WEIR_JEMALLOC_FILE})")
+  else()
+    message(WARNING "weir: jemalloc was not found, so the system's malloc is used; "
+                    "install it (Debian: libjemalloc-dev), or say -DWEIR_JEMALLOC=OFF to build without it")
+  endif()
+endif()

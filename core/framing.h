@@ -1,0 +1,20 @@
+/* Cutting a stream into frames: the parser of weir/framing.h, without state and without copying. */
+#ifndef WR_FRAMING_H
+#define WR_FRAMING_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <weir/framing.h>
+
+/* wr_framing_check: refuses what cannot work and fills in defaults (header_size). On WEIR_EINVAL `*why` is a static
+ * sentence. */
+int wr_framing_check(weir_framing *framing, const char **why);
+
+/* wr_framing_next: the size of the first frame in the `size` (at least 1) bytes. May be over `size`: then that much is
+ * needed. 0: not known yet. WEIR_EFRAME: malformed, or cannot advance. WEIR_EMSGSIZE: over max_message, also when
+ * max_message bytes are there without an end in sight. `*scanned` (0 at the start of a frame) remembers how
+ * far a delimiter has been looked for, so that a frame that comes a byte at a time is scanned once. */
+int64_t wr_framing_next(const weir_framing *framing, uint32_t max_message, const uint8_t *bytes, size_t size,
+                        uint32_t *scanned);
+
+#endif

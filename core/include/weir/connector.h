@@ -1,0 +1,36 @@
+/* Opening connections. */
+#ifndef WEIR_CONNECTOR_H
+#define WEIR_CONNECTOR_H
+
+#include <weir/conn.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weir_connect_options {
+    uint32_t timeout_ms; /* until the connection is there; 0: 10 s */
+    /* Addresses of this host to connect from, such as "10.0.0.2:0", used in turn: each has its own 28,000 or so
+     * ephemeral ports. The next one is tried when one has none left. Of the same family as the address. */
+    const char *const *local_addresses;
+    uint32_t local_address_count;
+    /* The worker that gets the connection, counted from 1; 0: all in turn. */
+    uint32_t worker;
+    weir_failure *failure; /* where weir_connect says what it refused; may be NULL; not kept */
+} weir_connect_options;
+
+/* weir_connect: opens a connection to `address` (weir/address.h). Returns at once; what follows is on_open, or on_close
+ * alone with the reason: WEIR_ECONNREFUSED, WEIR_ETIMEDOUT, WEIR_ENETUNREACH, WEIR_EHOSTUNREACH, WEIR_EMFILE,
+ * WEIR_EADDRNOTAVAIL (no port left), WEIR_ESTOPPED…. A connection that the kernel made to itself (possible when
+ * connecting to a free ephemeral port of this host) counts as WEIR_ECONNREFUSED. `options` and `out` may be NULL.
+ * [any], also before the start
+ * WEIR_EADDRESS, WEIR_EINVAL, WEIR_ENOTSUP: refused, failure.text says why, no callback follows. WEIR_ELIMIT: the
+ * runtime has max_connections already. WEIR_ENOMEM. WEIR_ESTOPPED. */
+WEIR_API int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol *protocol,
+                          const weir_connect_options *options, weir_conn_id *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

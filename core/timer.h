@@ -1,0 +1,58 @@
+/* Timers of one worker: a hierarchical wheel of milliseconds.
+ *
+ * Arming and disarming cost a few instructions whatever the number of timers, so that a deadline a connection costs
+ * nothing that counts. (G. Varghese, A. Lauck, "Hashed and hierarchical timing wheels", SOSP 1987.) Only the worker
+ * touches its wheel. */
+#ifndef WR_TIMER_H
+#define WR_TIMER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Embedded in what it belongs to; zero it before its first use. `tag` is the owner's, to tell by what it is embedded
+ * in. */
+typedef struct wr_timer wr_timer;
+struct wr_timer {
+    wr_timer *next;
+    wr_timer **link; /* what points here; NULL when not armed */
+    uint64_t due_ms : 56;
+    uint64_t tag : 8;
+};
+
+enum {
+    WR_WHEEL_BITS = 6,
+    WR_WHEEL_SLOTS = 1 << WR_WHEEL_BITS,
+    WR_WHEEL_LEVELS = 6, /* 64^6 ms are two years; a timer beyond waits in the last level and is placed anew */
+};
+
+typedef struct wr_wheel {
+    uint64_t now_ms;                    /* up to where everything has been taken */
+    uint64_t occupied[WR_WHEEL_LEVELS]; /* a bit a slot that is not empty */
+    wr_timer *slots[WR_WHEEL_LEVELS][WR_WHEEL_SLOTS];
+    wr_timer *due; /* expired, not yet taken */
+} wr_wheel;
+
+/* wr_wheel_init: empties the wheel; time starts at now_ms. */
+void wr_wheel_init(wr_wheel *wheel, uint64_t now_ms);
+
+/* wr_wheel_arm: (re-)arms; a due_ms that has passed falls due at the next wr_wheel_take. */
+void wr_wheel_arm(wr_wheel *wheel, wr_timer *timer, uint64_t due_ms);
+
+/* wr_wheel_disarm: harmless when it is not armed; also right for one that has expired and is not yet taken. */
+void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer);
+
+static inline bool wr_timer_armed(const wr_timer *timer)
+{
+    return timer->link != 0;
+}
+
+/* wr_wheel_next_ms: the time at which to call wr_wheel_take next: never later than the earliest timer, perhaps earlier
+ * (at a slot's start, to move its timers down); UINT64_MAX when no timer is armed. Constant time. */
+uint64_t wr_wheel_next_ms(const wr_wheel *wheel);
+
+/* wr_wheel_take: a timer that is due at now_ms, disarmed, or NULL when there is no more. Call it until NULL. Never
+ * early. Between calls any timer may be armed or disarmed; one armed for a time that has passed comes in
+ * a later pass (a later now_ms, or after a NULL), so that a timer that re-arms itself cannot hold up the loop. */
+wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms);
+
+#endif
