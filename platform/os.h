@@ -20,8 +20,8 @@ void wr_mutex_destroy(wr_mutex *mutex);
 void wr_mutex_lock(wr_mutex *mutex);
 void wr_mutex_unlock(wr_mutex *mutex);
 
-/* wr_thread_start: runs `main(arg)` on a new thread; `name` (up to 15 bytes) shows in debuggers. WEIR_ENOMEM,
- * WEIR_ESYSTEM: no thread was started. */
+/* wr_thread_start: runs `main(arg)` on a new thread; `name` (up to 15 bytes) shows in debuggers. `thread` must not move
+ * before it is joined. WEIR_ENOMEM, WEIR_ESYSTEM: no thread was started. */
 int wr_thread_start(wr_thread *thread, const char *name, void (*main)(void *arg), void *arg);
 
 /* wr_thread_join: waits for its end. Once a started thread. */
@@ -42,7 +42,8 @@ uint32_t wr_os_descriptor_limit(void);
 
 /* wr_os_descriptors_reserve: raises the limit to `count` if it is lower, and makes the kernel's table that large at
  * once: a table that doubles under load, in a process of several threads, stalls accept for milliseconds. [any]
- * WEIR_ELIMIT: the hard limit is lower; the table then has that size. */
+ * WEIR_ELIMIT: the hard limit is lower; the table then has that size. WEIR_EMFILE, WEIR_ENOMEM: the table could not be
+ * made that large. */
 int wr_os_descriptors_reserve(uint32_t count);
 
 /* wr_os_ip_parse: reads a numeric IPv4 or IPv6 address of `length` bytes, with %scope (an interface's name or number)
@@ -54,7 +55,7 @@ enum { WR_IP_TEXT_MAX = 72 }; /* the longest IPv6 address, '%', an interface's n
 /* wr_os_ip_format: the reverse, without a port; text has WR_IP_TEXT_MAX bytes. [any] */
 void wr_os_ip_format(const wr_addr *addr, char *text);
 
-/* wr_os_path_remove: removes the file that a Unix-domain listener made. [any] */
+/* wr_os_path_remove: removes the file that a Unix-domain listener made; leaves anything else. [any] */
 void wr_os_path_remove(const char *path);
 
 /* wr_os_error_text: the system's words for one of its codes; always ends with a 0. [any] */

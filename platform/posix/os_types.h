@@ -8,8 +8,12 @@ struct wr_mutex {
     pthread_mutex_t os;
 };
 
+/* Stays where it is from start to join: the new thread reads here what to run, so that a start allocates nothing. */
 struct wr_thread {
     pthread_t os;
+    void (*main)(void *arg);
+    void *arg;
+    char name[16];
 };
 
 #endif
