@@ -12,8 +12,9 @@ int wr_framing_check(weir_framing *framing, const char **why);
 
 /* wr_framing_next: the size of the first frame in the `size` (at least 1) bytes. May be over `size`: then that much is
  * needed. 0: not known yet. WEIR_EFRAME: malformed, or cannot advance. WEIR_EMSGSIZE: over max_message, also when
- * max_message bytes are there without an end in sight. `*scanned` (0 at the start of a frame) remembers how
- * far a delimiter has been looked for, so that a frame that comes a byte at a time is scanned once. */
+ * max_message (at least 1) bytes are there without an end in sight. `*scanned` (0 at the start of a frame, and 0 again
+ * when its end is found) remembers how far a delimiter has been looked for, so that a frame that comes a byte at a time
+ * is scanned once. The framing has passed wr_framing_check. */
 int64_t wr_framing_next(const weir_framing *framing, uint32_t max_message, const uint8_t *bytes, size_t size,
                         uint32_t *scanned);
 
