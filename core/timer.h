@@ -30,6 +30,7 @@ typedef struct wr_wheel {
     uint64_t occupied[WR_WHEEL_LEVELS]; /* a bit a slot that is not empty */
     wr_timer *slots[WR_WHEEL_LEVELS][WR_WHEEL_SLOTS];
     wr_timer *due; /* expired, not yet taken */
+    bool passing;  /* a pass has begun: wr_wheel_take has not yet returned its NULL */
 } wr_wheel;
 
 /* wr_wheel_init: empties the wheel; time starts at now_ms. */
@@ -51,8 +52,9 @@ static inline bool wr_timer_armed(const wr_timer *timer)
 uint64_t wr_wheel_next_ms(const wr_wheel *wheel);
 
 /* wr_wheel_take: a timer that is due at now_ms, disarmed, or NULL when there is no more. Call it until NULL. Never
- * early. Between calls any timer may be armed or disarmed; one armed for a time that has passed comes in
- * a later pass (a later now_ms, or after a NULL), so that a timer that re-arms itself cannot hold up the loop. */
+ * early; in the order of their milliseconds, unless time has jumped by years; a now_ms that goes back changes nothing.
+ * Between calls any timer may be armed or disarmed; one armed for a time that has passed comes in a later pass (a later
+ * now_ms, or after a NULL), so that a timer that re-arms itself cannot hold up the loop. */
 wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms);
 
 #endif

@@ -1,0 +1,178 @@
+#include "core/timer.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Where a timer stands. Times are numbers of WR_WHEEL_LEVELS digits in base 64. A timer stands at the level of the
+ * highest digit in which its time differs from now, in the slot of its own digit there. From that follows all else:
+ *  - digits above agree and this one is larger than now's, so slots do not wrap around: lower levels, and in a level
+ *    lower slots, come first;
+ *  - while now moves up to the slot's start, place_of gives the same place: it need not be stored;
+ *  - slot number 0 is never used above level 0, and the slot of now's own digit never at any level. The first slot of
+ *    the last level holds what is beyond the wheel; now's own slot at level 0 what was armed for a time that has
+ *    passed. */
+struct place {
+    unsigned level;
+    unsigned slot;
+};
+
+enum {
+    SLOT_MASK = WR_WHEEL_SLOTS - 1,
+    LEVEL_LAST = WR_WHEEL_LEVELS - 1,
+    SPAN_BITS = WR_WHEEL_BITS * WR_WHEEL_LEVELS,
+};
+
+#define SPAN_MASK (((uint64_t)1 << SPAN_BITS) - 1)
+#define TIME_MAX  (((uint64_t)1 << 56) - 1) /* what wr_timer.due_ms holds, 2.2 million years: the end of time */
+
+/* bit_high, bit_low: the number of the highest and of the lowest bit that is set in `bits`, which is not 0. */
+#if defined(__GNUC__) && !defined(WR_PORTABLE_BITS)
+static unsigned bit_high(uint64_t bits)
+{
+    return 63U - (unsigned)__builtin_clzll(bits);
+}
+
+static unsigned bit_low(uint64_t bits)
+{
+    return (unsigned)__builtin_ctzll(bits);
+}
+#else
+static unsigned bit_high(uint64_t bits)
+{
+    unsigned number = 0;
+    for (unsigned half = 32; half > 0; half /= 2) {
+        if (bits >> half == 0) continue;
+        bits >>= half;
+        number += half;
+    }
+    return number;
+}
+
+static unsigned bit_low(uint64_t bits)
+{
+    return bit_high(bits & (~bits + 1));
+}
+#endif
+
+static struct place place_of(uint64_t due_ms, uint64_t now_ms)
+{
+    if (due_ms <= now_ms) return (struct place){ 0, (unsigned)(now_ms & SLOT_MASK) };
+    unsigned level = bit_high(due_ms ^ now_ms) / WR_WHEEL_BITS;
+    if (level > LEVEL_LAST) return (struct place){ LEVEL_LAST, 0 };
+    return (struct place){ level, (unsigned)(due_ms >> level * WR_WHEEL_BITS & SLOT_MASK) };
+}
+
+static void push(wr_timer **link, wr_timer *timer)
+{
+    timer->next = *link;
+    timer->link = link;
+    if (timer->next) timer->next->link = &timer->next;
+    *link = timer;
+}
+
+static void unlink_timer(wr_timer *timer)
+{
+    *timer->link = timer->next;
+    if (timer->next) timer->next->link = timer->link;
+    timer->next = NULL;
+    timer->link = NULL;
+}
+
+/* insert: puts a timer that is in no list into the slot that its due_ms asks for. */
+static void insert(wr_wheel *wheel, wr_timer *timer)
+{
+    struct place place = place_of(timer->due_ms, wheel->now_ms);
+    push(&wheel->slots[place.level][place.slot], timer);
+    wheel->occupied[place.level] |= (uint64_t)1 << place.slot;
+}
+
+void wr_wheel_init(wr_wheel *wheel, uint64_t now_ms)
+{
+    memset(wheel, 0, sizeof *wheel);
+    wheel->now_ms = now_ms < TIME_MAX ? now_ms : TIME_MAX;
+}
+
+void wr_wheel_arm(wr_wheel *wheel, wr_timer *timer, uint64_t due_ms)
+{
+    if (due_ms > TIME_MAX) due_ms = TIME_MAX;
+    if (timer->link && due_ms > wheel->now_ms) {
+        /* An idle deadline is moved on by a little, again and again: most often it stays in its slot. */
+        struct place from = place_of(timer->due_ms, wheel->now_ms), to = place_of(due_ms, wheel->now_ms);
+        if (from.level == to.level && from.slot == to.slot) {
+            timer->due_ms = due_ms & TIME_MAX;
+            return;
+        }
+    }
+    wr_wheel_disarm(wheel, timer);
+    timer->due_ms = due_ms & TIME_MAX; /* the mask tells the compiler what is known: it fits */
+    insert(wheel, timer);
+}
+
+void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer)
+{
+    if (!timer->link) return;
+    unlink_timer(timer);
+    /* One that has expired was in wheel->due; for it this looks at the slot of what was armed late: no harm. */
+    struct place place = place_of(timer->due_ms, wheel->now_ms);
+    if (!wheel->slots[place.level][place.slot]) wheel->occupied[place.level] &= ~((uint64_t)1 << place.slot);
+}
+
+/* next_slot: the slot that comes first, and the time at which it starts; UINT64_MAX if all are empty. */
+static uint64_t next_slot(const wr_wheel *wheel, struct place *place)
+{
+    for (unsigned level = 0; level < WR_WHEEL_LEVELS; level++) {
+        uint64_t bits = wheel->occupied[level];
+        if (level == LEVEL_LAST) bits &= ~(uint64_t)1;
+        if (!bits) continue;
+        unsigned shift = level * WR_WHEEL_BITS;
+        *place = (struct place){ level, bit_low(bits) };
+        return ((wheel->now_ms >> shift & ~(uint64_t)SLOT_MASK) | place->slot) << shift;
+    }
+    if (!wheel->occupied[LEVEL_LAST]) return UINT64_MAX;
+    *place = (struct place){ LEVEL_LAST, 0 };
+    return (wheel->now_ms | SPAN_MASK) + 1;
+}
+
+uint64_t wr_wheel_next_ms(const wr_wheel *wheel)
+{
+    struct place place;
+    return wheel->due ? wheel->now_ms : next_slot(wheel, &place);
+}
+
+/* advance: moves time to now_ms, and what has expired into wheel->due, which is empty. It goes from one occupied slot
+ * to the next, so the work is bounded by the timers: each moves down at most once a level, however far time jumps. */
+static void advance(wr_wheel *wheel, uint64_t now_ms)
+{
+    wr_timer **tail = &wheel->due;
+    struct place place;
+    for (uint64_t start; (start = next_slot(wheel, &place)) <= now_ms;) {
+        /* What was beyond the wheel, after a jump of more than two years: once, and not for each two years of it. */
+        if (start > (wheel->now_ms | SPAN_MASK)) start = now_ms & ~SPAN_MASK;
+        wheel->now_ms = start;
+        wr_timer *timer = wheel->slots[place.level][place.slot];
+        wheel->slots[place.level][place.slot] = NULL;
+        wheel->occupied[place.level] &= ~((uint64_t)1 << place.slot);
+        for (wr_timer *next; timer; timer = next) {
+            next = timer->next;
+            if (timer->due_ms > start) {
+                insert(wheel, timer);
+                continue;
+            }
+            push(tail, timer);
+            tail = &timer->next;
+        }
+    }
+    wheel->now_ms = now_ms;
+}
+
+wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms)
+{
+    if (now_ms > TIME_MAX) now_ms = TIME_MAX;
+    if (now_ms < wheel->now_ms) now_ms = wheel->now_ms;
+    /* What is armed for the past while timers are being taken waits in its slot until the next pass. */
+    if (!wheel->due && (!wheel->passing || now_ms > wheel->now_ms)) advance(wheel, now_ms);
+    wr_timer *timer = wheel->due;
+    wheel->passing = timer != NULL;
+    if (timer) unlink_timer(timer);
+    return timer;
+}
