@@ -77,9 +77,10 @@ struct wr_op {
     wr_op *next; /* in one of the backend's lists */
     int32_t error;
     int32_t system_error;
-    uint8_t kind; /* enum wr_op_kind of the last submit */
-    bool pending; /* from submit to final completion */
-    uint8_t tag;  /* the caller's: which of its objects this is embedded in */
+    uint32_t slot; /* of its socket */
+    uint8_t kind;  /* enum wr_op_kind of the last submit */
+    bool pending;  /* from submit to final completion */
+    uint8_t tag;   /* the caller's: which of its objects this is embedded in */
 };
 
 #define WR_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -189,7 +190,8 @@ static inline uint64_t wr_cq_now(wr_cq *cq)
 }
 
 /* wr_cq_wait: delivers up to `capacity` (at least 1) completions into `out` and returns how many; 0 when the deadline
- * has passed or a signal came. WR_DEADLINE_NOW does not block, WR_DEADLINE_NEVER has no bound. [owner] */
+ * has passed, a signal came, or a wake-up turned out to be for nothing: call again. WR_DEADLINE_NOW does not block,
+ * WR_DEADLINE_NEVER has no bound. [owner] */
 static inline unsigned wr_cq_wait(wr_cq *cq, wr_completion *out, unsigned capacity, uint64_t deadline_ns)
 {
     return cq->ops->wait(cq, out, capacity, deadline_ns);

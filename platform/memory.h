@@ -46,4 +46,25 @@ static inline void wr_free(wr_memory *memory, void *block, size_t size)
 /* wr_malloc_memory: one that malloc serves, for tests and for what is no worker's. */
 wr_memory wr_malloc_memory(void);
 
+/* wr_pool: blocks of one size for one worker; the last one returned is given out first, while it is still in the
+ * cache. */
+typedef struct wr_pool {
+    wr_memory *memory;
+    void *free;          /* a list through the first word of each block */
+    uint32_t block_size; /* at least a pointer */
+    uint32_t free_count;
+    uint32_t keep;   /* free blocks beyond this go back to the memory */
+    uint32_t leased; /* given out */
+} wr_pool;
+
+void wr_pool_init(wr_pool *pool, wr_memory *memory, uint32_t block_size, uint32_t keep);
+
+/* wr_pool_destroy: all blocks must be back. */
+void wr_pool_destroy(wr_pool *pool);
+
+/* wr_pool_get: NULL when there is no memory. */
+void *wr_pool_get(wr_pool *pool);
+
+void wr_pool_put(wr_pool *pool, void *block);
+
 #endif

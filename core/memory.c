@@ -1,0 +1,104 @@
+#include "core/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#ifndef WEIR_HAVE_JEMALLOC
+#define WEIR_HAVE_JEMALLOC 0
+#endif
+
+#if WEIR_HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#include <stdio.h>
+#endif
+
+void *wr_heap_alloc(const wr_heap *heap, size_t size)
+{
+    return heap->hook.alloc ? heap->hook.alloc(size, heap->hook.data) : malloc(size);
+}
+
+void wr_heap_free(const wr_heap *heap, void *block, size_t size)
+{
+    if (!block) return;
+    if (heap->hook.alloc)
+        heap->hook.free(block, size, heap->hook.data);
+    else
+        free(block);
+}
+
+static void *alloc_from_heap(wr_memory *memory, size_t size)
+{
+    return wr_heap_alloc(WR_ARENA_OF(memory)->heap, size);
+}
+
+static void free_to_heap(wr_memory *memory, void *block, size_t size)
+{
+    wr_heap_free(WR_ARENA_OF(memory)->heap, block, size);
+}
+
+#if WEIR_HAVE_JEMALLOC
+
+/* An arena a worker keeps its connections together and away from the other workers' locks; a cache of its own makes the
+ * common sizes a few instructions, also where the embedder's thread drives the worker. */
+static void *alloc_from_arena(wr_memory *memory, size_t size)
+{
+    const wr_arena *arena = WR_ARENA_OF(memory);
+    return mallocx(size, MALLOCX_ARENA(arena->jemalloc_arena) | MALLOCX_TCACHE(arena->jemalloc_cache));
+}
+
+static void free_to_arena(wr_memory *memory, void *block, size_t size)
+{
+    sdallocx(block, size, MALLOCX_TCACHE(WR_ARENA_OF(memory)->jemalloc_cache));
+}
+
+static int make_jemalloc_arena(wr_arena *arena)
+{
+    size_t size = sizeof arena->jemalloc_arena;
+    if (mallctl("arenas.create", &arena->jemalloc_arena, &size, NULL, 0) != 0) return WEIR_ENOMEM;
+    size = sizeof arena->jemalloc_cache;
+    if (mallctl("tcache.create", &arena->jemalloc_cache, &size, NULL, 0) != 0) return WEIR_ENOMEM;
+    arena->memory.alloc = alloc_from_arena;
+    arena->memory.free = free_to_arena;
+    return 0;
+}
+
+static void destroy_jemalloc_arena(wr_arena *arena)
+{
+    char name[48];
+    (void)mallctl("tcache.destroy", NULL, NULL, &arena->jemalloc_cache, sizeof arena->jemalloc_cache);
+    (void)snprintf(name, sizeof name, "arena.%u.destroy", arena->jemalloc_arena);
+    (void)mallctl(name, NULL, NULL, NULL, 0);
+}
+
+const char *wr_allocator_name(void)
+{
+    return "jemalloc";
+}
+
+#else
+
+const char *wr_allocator_name(void)
+{
+    return "malloc";
+}
+
+#endif
+
+int wr_arena_init(wr_arena *arena, const wr_heap *heap)
+{
+    *arena = (wr_arena){ .memory = { .alloc = alloc_from_heap, .free = free_to_heap }, .heap = heap };
+#if WEIR_HAVE_JEMALLOC
+    if (!heap->hook.alloc) return make_jemalloc_arena(arena);
+#endif
+    return 0;
+}
+
+void wr_arena_destroy(wr_arena *arena)
+{
+    assert(atomic_load(&arena->memory.used) == 0);
+#if WEIR_HAVE_JEMALLOC
+    if (!arena->heap->hook.alloc) destroy_jemalloc_arena(arena);
+#else
+    (void)arena;
+#endif
+}

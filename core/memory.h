@@ -1,0 +1,36 @@
+/* Where a runtime's memory comes from: the embedder's allocator, or jemalloc with an arena a worker, or malloc. */
+#ifndef WR_CORE_MEMORY_H
+#define WR_CORE_MEMORY_H
+
+#include <weir/runtime.h>
+
+#include "platform/memory.h"
+
+/* wr_heap: for what any thread may allocate and another may free. Thread-safe, not accounted. */
+typedef struct wr_heap {
+    weir_allocator hook; /* no alloc function: the default */
+} wr_heap;
+
+/* wr_heap_alloc, wr_heap_free: as malloc and free, with the size named at both. [any] */
+void *wr_heap_alloc(const wr_heap *heap, size_t size);
+void wr_heap_free(const wr_heap *heap, void *block, size_t size);
+
+/* wr_arena: the wr_memory of one worker. */
+typedef struct wr_arena {
+    wr_memory memory;
+    const wr_heap *heap;
+    unsigned jemalloc_arena, jemalloc_cache;
+} wr_arena;
+
+#define WR_ARENA_OF(pointer) ((wr_arena *)(pointer)) /* memory stands first */
+
+/* wr_arena_init: WEIR_ENOMEM. The heap outlives the arena. */
+int wr_arena_init(wr_arena *arena, const wr_heap *heap);
+
+/* wr_arena_destroy: everything must have been freed. */
+void wr_arena_destroy(wr_arena *arena);
+
+/* wr_allocator_name: "jemalloc" or "malloc", for logs. */
+const char *wr_allocator_name(void);
+
+#endif

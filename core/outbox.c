@@ -1,0 +1,140 @@
+#include "core/outbox.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/buffer.h"
+
+/* A chunk of copies, or a reference to a buffer (then only the header is allocated). */
+struct wr_segment {
+    wr_slice slice; /* first: the backend's list is ours */
+    weir_buf *buf;  /* NULL: the bytes follow */
+    unsigned char bytes[];
+};
+
+_Static_assert(sizeof(wr_segment) + WR_COPY_MAX <= WR_CHUNK_SIZE, "a copy of WR_COPY_MAX fits a chunk");
+
+static wr_segment *segment_of(const wr_slice *slice)
+{
+    return (wr_segment *)(uintptr_t)slice;
+}
+
+static wr_segment *next_of(const wr_segment *segment)
+{
+    return segment_of(segment->slice.next);
+}
+
+static void append(wr_outbox *outbox, wr_segment *segment)
+{
+    segment->slice.next = NULL;
+    if (outbox->waiting)
+        outbox->end->slice.next = &segment->slice;
+    else
+        outbox->waiting = segment;
+    outbox->end = segment;
+    outbox->bytes += segment->slice.size;
+}
+
+static void free_segment(wr_segment *segment, wr_pool *chunks)
+{
+    if (segment->buf) {
+        weir_buf_release(segment->buf);
+        wr_free(chunks->memory, segment, sizeof *segment);
+    } else {
+        wr_pool_put(chunks, segment);
+    }
+}
+
+static uint32_t free_list(wr_segment *segment, wr_pool *chunks)
+{
+    uint32_t bytes = 0;
+    while (segment) {
+        wr_segment *next = next_of(segment);
+        bytes += segment->slice.size;
+        free_segment(segment, chunks);
+        segment = next;
+    }
+    return bytes;
+}
+
+/* Small sends of one pass end up side by side in one chunk. */
+static bool append_to_last_chunk(wr_outbox *outbox, const void *bytes, uint32_t size)
+{
+    wr_segment *last = outbox->end;
+    if (!outbox->waiting || last->buf || WR_CHUNK_SIZE - sizeof *last - last->slice.size < size) return false;
+    memcpy(last->bytes + last->slice.size, bytes, size);
+    last->slice.size += size;
+    outbox->bytes += size;
+    return true;
+}
+
+static int share_owned(wr_outbox *outbox, wr_pool *chunks, weir_buf *buf)
+{
+    wr_segment *segment = wr_alloc(chunks->memory, sizeof *segment);
+    if (!segment) return WEIR_ENOMEM;
+    *segment = (wr_segment){ .slice = { .data = buf->bytes, .size = buf->size }, .buf = buf };
+    append(outbox, segment);
+    return 0;
+}
+
+int wr_outbox_share(wr_outbox *outbox, wr_pool *chunks, weir_buf *buf)
+{
+    assert(buf->size > 0);
+    int error = share_owned(outbox, chunks, buf);
+    if (error == 0) weir_buf_retain(buf);
+    return error;
+}
+
+int wr_outbox_copy(wr_outbox *outbox, wr_pool *chunks, const void *bytes, uint32_t size)
+{
+    assert(size > 0);
+    if (append_to_last_chunk(outbox, bytes, size)) return 0;
+    if (size > WR_COPY_MAX) {
+        weir_buf *buf = weir_buf_copy(bytes, size);
+        if (!buf) return WEIR_ENOMEM;
+        int error = share_owned(outbox, chunks, buf);
+        if (error) weir_buf_release(buf);
+        return error;
+    }
+    wr_segment *segment = wr_pool_get(chunks);
+    if (!segment) return WEIR_ENOMEM;
+    segment->slice.data = segment->bytes;
+    segment->slice.size = size;
+    segment->buf = NULL;
+    memcpy(segment->bytes, bytes, size);
+    append(outbox, segment);
+    return 0;
+}
+
+const wr_slice *wr_outbox_launch(wr_outbox *outbox)
+{
+    assert(!outbox->flight);
+    if (!outbox->waiting) return NULL;
+    wr_segment *last = outbox->waiting;
+    uint64_t bytes = last->slice.size;
+    while (last != outbox->end && bytes + last->slice.next->size <= WR_SEND_BATCH_MAX) {
+        last = next_of(last);
+        bytes += last->slice.size;
+    }
+    outbox->flight = outbox->waiting;
+    outbox->waiting = next_of(last);
+    if (!outbox->waiting) outbox->end = NULL;
+    last->slice.next = NULL;
+    return &outbox->flight->slice;
+}
+
+uint32_t wr_outbox_landed(wr_outbox *outbox, wr_pool *chunks)
+{
+    uint32_t bytes = free_list(outbox->flight, chunks);
+    outbox->flight = NULL;
+    outbox->bytes -= bytes;
+    return bytes;
+}
+
+uint32_t wr_outbox_drop_waiting(wr_outbox *outbox, wr_pool *chunks)
+{
+    uint32_t bytes = free_list(outbox->waiting, chunks);
+    outbox->waiting = outbox->end = NULL;
+    outbox->bytes -= bytes;
+    return bytes;
+}

@@ -1,0 +1,44 @@
+/* wr_outbox: what a connection has sent and the kernel has not yet taken.
+ *
+ * A list of segments: copies gathered in chunks of the worker's pool, and references to shared buffers. An empty outbox
+ * holds no memory. A batch at a time is in flight; its segments do not change until the send completes, new bytes join
+ * the waiting ones. */
+#ifndef WR_OUTBOX_H
+#define WR_OUTBOX_H
+
+#include <weir/buffer.h>
+
+#include "platform/cq.h"
+#include "platform/memory.h"
+
+enum {
+    WR_CHUNK_SIZE = 2048,             /* a pool block: a header and about 2,000 bytes of copies */
+    WR_CHUNKS_KEPT = 256,             /* free blocks a worker keeps: half a megabyte */
+    WR_SEND_BATCH_MAX = 256 * 1024,   /* bytes in flight: progress is seen, and memory freed, by the batch */
+    WR_COPY_MAX = WR_CHUNK_SIZE - 48, /* a larger copy gets a buffer of its own */
+};
+
+typedef struct wr_segment wr_segment;
+
+typedef struct wr_outbox {
+    wr_segment *flight;        /* with the backend */
+    wr_segment *waiting, *end; /* in order; `end` is the last of the waiting */
+    uint32_t bytes;            /* in both */
+} wr_outbox;
+
+/* wr_outbox_copy: appends a copy of `size` (at least 1) bytes. WEIR_ENOMEM: the outbox is as before. */
+int wr_outbox_copy(wr_outbox *outbox, wr_pool *chunks, const void *bytes, uint32_t size);
+
+/* wr_outbox_share: appends a reference to `buf`, which is not empty. WEIR_ENOMEM. */
+int wr_outbox_share(wr_outbox *outbox, wr_pool *chunks, weir_buf *buf);
+
+/* wr_outbox_launch: puts the next batch in flight and returns it; NULL when nothing waits. None may be in flight. */
+const wr_slice *wr_outbox_launch(wr_outbox *outbox);
+
+/* wr_outbox_landed: the batch in flight is with the kernel: frees it and returns its bytes. */
+uint32_t wr_outbox_landed(wr_outbox *outbox, wr_pool *chunks);
+
+/* wr_outbox_drop_waiting: forgets what is not in flight, and returns its bytes. */
+uint32_t wr_outbox_drop_waiting(wr_outbox *outbox, wr_pool *chunks);
+
+#endif

@@ -1,0 +1,318 @@
+#define _GNU_SOURCE
+#include "platform/epoll/epoll.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "platform/error_map.h"
+#include "platform/os.h"
+#include "platform/posix/socket.h"
+
+#define WAKE_KEY UINT64_MAX
+
+void wr_epoll_begin(wr_op *op, enum wr_op_kind kind, uint32_t slot)
+{
+    assert(!op->pending);
+    op->kind = (uint8_t)kind;
+    op->pending = true;
+    op->slot = slot;
+}
+
+void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error)
+{
+    assert(op->pending);
+    op->error = error;
+    op->system_error = system_error;
+    op->next = NULL;
+    *cq->owner.done_end = op;
+    cq->owner.done_end = &op->next;
+}
+
+void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error)
+{
+    wr_epoll_finish(cq, op, wr_error_from_system(system_error), system_error);
+}
+
+void wr_epoll_queue(wr_epoll *cq, wr_socket *s, uint32_t slot)
+{
+    if (s->queued) return;
+    s->queued = true;
+    s->next = WR_NO_SLOT;
+    if (cq->owner.ready == WR_NO_SLOT)
+        cq->owner.ready = slot;
+    else
+        wr_table_slot(cq, cq->owner.ready_end)->next = slot;
+    cq->owner.ready_end = slot;
+}
+
+int wr_epoll_register(wr_epoll *cq, wr_socket *s, uint32_t slot, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data.u64 = (uint64_t)s->generation << 32 | slot };
+    if (epoll_ctl(cq->owner.epoll_fd, s->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd, &event) != 0) return errno;
+    s->registered = true;
+    s->wants_out = (events & EPOLLOUT) != 0;
+    return 0;
+}
+
+void wr_epoll_drop(wr_epoll *cq, wr_socket *s, uint32_t slot, bool reset)
+{
+    if (s->in) wr_epoll_finish(cq, s->in, WEIR_ECANCELED, 0);
+    if (s->out) wr_epoll_finish(cq, s->out, WEIR_ECANCELED, 0);
+    if (s->registered) (void)epoll_ctl(cq->owner.epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+    wr_socket_close(s->fd, reset);
+    wr_table_free(cq, slot);
+}
+
+static void epoll_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
+{
+    wr_epoll *cq = wr_epoll_of(base);
+    wr_socket *s = wr_table_get(cq, sock);
+    wr_epoll_begin(op, WR_OP_CLOSE, sock.slot);
+    wr_epoll_drop(cq, s, sock.slot, reset);
+    wr_epoll_finish(cq, op, 0, 0);
+}
+
+static int epoll_adopt(wr_cq *base, wr_detached socket, wr_sock *out)
+{
+    return wr_table_add(wr_epoll_of(base), (int)socket.os, WR_SOCKET_NEW, out) ? 0 : WEIR_ENOMEM;
+}
+
+static void epoll_discard(wr_cq *base, wr_detached socket)
+{
+    (void)base;
+    wr_socket_close((int)socket.os, false);
+}
+
+static void epoll_local(wr_cq *base, wr_sock sock, wr_addr *out)
+{
+    wr_socket_local(wr_table_get(wr_epoll_of(base), sock)->fd, out);
+}
+
+static void epoll_buf_return(wr_cq *base, uint8_t *buffer)
+{
+    wr_pool_put(&wr_epoll_of(base)->owner.buffers, buffer);
+}
+
+static uint64_t epoll_now(wr_cq *base)
+{
+    (void)base;
+    return wr_os_now_ns();
+}
+
+static void wake(wr_epoll *cq)
+{
+    uint64_t one = 1;
+    /* The counter is never read down, and takes 2^64 - 2 writes before one could block; a signal's EINTR is for
+     * blocking descriptors only. So a failure here is a broken process: a lost wake-up would hang it silently. */
+    ssize_t written = write(cq->owner.wake_fd, &one, sizeof one);
+    assert(written == sizeof one);
+    (void)written;
+}
+
+static void epoll_post(wr_cq *base, wr_op *op)
+{
+    wr_epoll *cq = wr_epoll_of(base);
+    wr_epoll_begin(op, WR_OP_POST, WR_NO_SLOT);
+    if (wr_posts_push(&cq->posts, op)) wake(cq);
+}
+
+static unsigned take_done(wr_epoll *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    while (count < capacity && cq->owner.done) {
+        wr_op *op = cq->owner.done;
+        cq->owner.done = op->next;
+        if (!cq->owner.done) cq->owner.done_end = &cq->owner.done;
+        out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+        if (op->kind == WR_OP_CONNECT && op->error == 0) {
+            out[count].connected.slot = op->slot;
+            out[count].connected.generation = wr_table_slot(cq, op->slot)->generation;
+        }
+        op->pending = false;
+        count++;
+    }
+    return count;
+}
+
+static unsigned take_posts(wr_epoll *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    while (count < capacity) {
+        wr_op *op = wr_posts_take(&cq->posts);
+        if (!op) break;
+        op->pending = false;
+        out[count++] = (wr_completion){ .op = op };
+    }
+    return count;
+}
+
+/* What one socket has to deliver, into `capacity` (at least 1) places. False: it must be looked at again. */
+static bool serve(wr_epoll *cq, wr_socket *s, uint32_t slot, wr_completion *out, unsigned capacity, unsigned *count)
+{
+    switch (s->kind) {
+    case WR_SOCKET_FREE: /* closed while it stood in the list */
+        wr_table_recycle(cq, slot);
+        return true;
+    case WR_SOCKET_LISTENER: /* level-triggered: what is left is reported again */
+        *count += wr_epoll_serve_accept(cq, s, out, capacity);
+        return true;
+    case WR_SOCKET_CONNECTING:
+        wr_epoll_serve_connect(cq, s, slot);
+        return true;
+    default:
+        if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s, slot);
+        /* Bytes before the end: the read tells of the end only when there is nothing before it. */
+        if (!s->in || !(s->readable || s->ended)) return true;
+        unsigned served = wr_epoll_serve_recv(cq, s, out);
+        *count += served;
+        return served > 0 || !(s->readable || s->ended);
+    }
+}
+
+/* Looks once at each socket that stands in the list at the start; those that queue up meanwhile wait for the next pass,
+ * so that a busy one cannot hold up the others. */
+static unsigned serve_ready(wr_epoll *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    uint32_t last = cq->owner.ready_end;
+    while (cq->owner.ready != WR_NO_SLOT && count < capacity) {
+        uint32_t slot = cq->owner.ready;
+        wr_socket *s = wr_table_slot(cq, slot);
+        cq->owner.ready = s->next;
+        s->queued = false;
+        unsigned served = 0;
+        if (!serve(cq, s, slot, out + count, capacity - count, &served)) wr_epoll_queue(cq, s, slot);
+        count += served;
+        if (slot == last) break;
+    }
+    return count;
+}
+
+static void take_event(wr_epoll *cq, const struct epoll_event *event)
+{
+    if (event->data.u64 == WAKE_KEY) return;
+    uint32_t slot = (uint32_t)event->data.u64;
+    wr_socket *s = wr_table_slot(cq, slot);
+    if (s->generation != (uint32_t)(event->data.u64 >> 32) || s->kind == WR_SOCKET_FREE) {
+        cq->owner.stale_events++;
+        return;
+    }
+    if (event->events & EPOLLIN) s->readable = true;
+    if (event->events & EPOLLOUT) s->writable = true;
+    if (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->ended = true;
+    wr_epoll_queue(cq, s, slot);
+}
+
+/* epoll_pwait2 takes nanoseconds; kernels before 5.11, and valgrind, have only milliseconds, rounded up. */
+static int wait_until(wr_epoll *cq, struct epoll_event *events, uint64_t deadline_ns)
+{
+    int fd = cq->owner.epoll_fd;
+    if (deadline_ns == WR_DEADLINE_NOW) return epoll_wait(fd, events, WR_EPOLL_EVENTS, 0);
+    if (deadline_ns == WR_DEADLINE_NEVER) return epoll_wait(fd, events, WR_EPOLL_EVENTS, -1);
+    uint64_t now = wr_os_now_ns();
+    uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+#ifdef SYS_epoll_pwait2
+    struct timespec timeout = { .tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000) };
+    long got = syscall(SYS_epoll_pwait2, fd, events, WR_EPOLL_EVENTS, &timeout, NULL, 0);
+    if (got >= 0 || errno != ENOSYS) return (int)got;
+#endif
+    uint64_t ms = left / 1000000 + (left % 1000000 != 0);
+    return epoll_wait(fd, events, WR_EPOLL_EVENTS, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+/* Never inlined, so that a profile shows the time asleep under a name of its own. */
+__attribute__((noinline)) static void wr_epoll_poll_kernel(wr_epoll *cq, uint64_t deadline_ns)
+{
+    struct epoll_event events[WR_EPOLL_EVENTS];
+    int count = wait_until(cq, events, deadline_ns);
+    for (int i = 0; i < count; i++) take_event(cq, &events[i]);
+    assert(count >= 0 || errno == EINTR);
+}
+
+static unsigned epoll_wait_completions(wr_cq *base, wr_completion *out, unsigned capacity, uint64_t deadline_ns)
+{
+    wr_epoll *cq = wr_epoll_of(base);
+    assert(capacity > 0);
+    unsigned count = take_done(cq, out, capacity);
+    if (count > 0 && !cq->owner.poll_owed) {
+        cq->owner.poll_owed = true; /* a poll after each send would be one system call in four: see cq.h, 7 */
+        return count;
+    }
+    cq->owner.poll_owed = false;
+    bool at_hand = count > 0 || cq->owner.ready != WR_NO_SLOT || !wr_posts_empty(&cq->posts);
+    wr_epoll_poll_kernel(cq, at_hand ? WR_DEADLINE_NOW : deadline_ns);
+    count += take_posts(cq, out + count, capacity - count);
+    count += serve_ready(cq, out + count, capacity - count);
+    return count + take_done(cq, out + count, capacity - count);
+}
+
+static void epoll_destroy(wr_cq *base)
+{
+    wr_epoll *cq = wr_epoll_of(base);
+    wr_memory *memory = cq->owner.memory;
+    wr_table_destroy(cq);
+    wr_pool_destroy(&cq->owner.buffers);
+    if (cq->owner.wake_fd >= 0) close(cq->owner.wake_fd);
+    if (cq->owner.epoll_fd >= 0) close(cq->owner.epoll_fd);
+    wr_free(memory, cq, sizeof *cq);
+}
+
+static int epoll_open(wr_epoll *cq)
+{
+    cq->owner.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    cq->owner.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (cq->owner.epoll_fd < 0 || cq->owner.wake_fd < 0) return wr_error_from_system(errno);
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = WAKE_KEY };
+    if (epoll_ctl(cq->owner.epoll_fd, EPOLL_CTL_ADD, cq->owner.wake_fd, &event) != 0)
+        return wr_error_from_system(errno);
+    return 0;
+}
+
+static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
+{
+    wr_epoll *cq = wr_alloc(options->memory, sizeof *cq);
+    if (!cq) return WEIR_ENOMEM;
+    memset(cq, 0, sizeof *cq);
+    cq->base.ops = &wr_cq_epoll;
+    cq->owner.memory = options->memory;
+    cq->owner.done_end = &cq->owner.done;
+    cq->owner.ready = cq->owner.ready_end = WR_NO_SLOT;
+    cq->owner.free_slot = WR_NO_SLOT;
+    wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
+                 WR_BUFFERS_KEPT);
+    int error = epoll_open(cq);
+    if (error) {
+        epoll_destroy(&cq->base);
+        return error;
+    }
+    *out = &cq->base;
+    return 0;
+}
+
+const struct wr_cq_ops wr_cq_epoll = {
+    .name = "epoll",
+    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX,
+    .create = epoll_create_queue,
+    .destroy = epoll_destroy,
+    .now = epoll_now,
+    .wait = epoll_wait_completions,
+    .post = epoll_post,
+    .listen = wr_epoll_listen,
+    .adopt = epoll_adopt,
+    .discard = epoll_discard,
+    .accept = wr_epoll_accept,
+    .connect = wr_epoll_connect,
+    .cancel = wr_epoll_cancel,
+    .recv = wr_epoll_recv,
+    .buf_return = epoll_buf_return,
+    .send = wr_epoll_send,
+    .shutdown = wr_epoll_shutdown,
+    .close = epoll_close,
+    .local = epoll_local,
+};
