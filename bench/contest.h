@@ -1,0 +1,44 @@
+/* A contest: one workload, some contenders, and the rounds in which they are measured side by side. */
+#ifndef BENCH_CONTEST_H
+#define BENCH_CONTEST_H
+
+#include "machine.h"
+#include "process.h"
+#include "workload.h"
+
+enum { CONTENDERS_MAX = 12 };
+
+/* One slice. */
+struct sample {
+    uint64_t operations;
+    uint64_t elapsed_ns;
+    struct usage contender; /* what the contender's process spent */
+    struct usage other;     /* and the other side's: the load generator, or the sink */
+    uint64_t p50_ns, p99_ns, p999_ns, worst_ns;
+};
+
+struct contender {
+    const struct peer *peer;
+    char name[32];
+    struct process server, driver;
+    struct sample *samples; /* one a round */
+    struct histogram latency;
+};
+
+struct contest {
+    const struct workload *workload;
+    struct job job;
+    unsigned rounds;
+    unsigned rounds_done;
+    uint64_t slice_ns, warm_up_ns;
+    bool together;
+    bool awake; /* idle cores poll */
+    struct place contender_place, other_place;
+    struct contender contenders[CONTENDERS_MAX];
+    unsigned count;
+};
+
+/* contest_run: starts all processes, and measures. Fails, and so exits, if anything goes wrong. */
+void contest_run(struct contest *contest);
+
+#endif

@@ -1,0 +1,143 @@
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fail.h"
+
+enum { PROCESSES_MAX = 32, READY_MS = 30000, LAST_WORDS_MS = 100 };
+
+/* All that were started, in order: a server before the driver that talks to it. */
+static struct process running[PROCESSES_MAX];
+static unsigned running_count;
+
+static void end_all(void)
+{
+    for (unsigned i = 0; i < running_count; i++) kill(running[i].pid, SIGKILL);
+    for (unsigned i = 0; i < running_count; i++) waitpid(running[i].pid, NULL, 0);
+    running_count = 0;
+}
+
+bool message_receive(int control, struct message *message)
+{
+    ssize_t got;
+    do {
+        got = recv(control, message, sizeof *message, 0);
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof *message;
+}
+
+void message_send(int control, const struct message *message)
+{
+    /* A failure is that the other end has gone, which the next receive tells. */
+    ssize_t sent = send(control, message, sizeof *message, MSG_NOSIGNAL);
+    (void)sent;
+}
+
+/* ---- in the child ---- */
+
+static int child_control = -1;
+
+static void last_words(const char *sentence)
+{
+    struct message message = { .kind = MESSAGE_FAILURE };
+    snprintf(message.failure, sizeof message.failure, "%s", sentence);
+    message_send(child_control, &message);
+    _exit(1);
+}
+
+static void run_child(int control, pid_t parent, const struct place *place,
+                      void (*body)(int control, const void *argument), const void *argument)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1); /* it died before the line above */
+    for (unsigned i = 0; i < running_count; i++) close(running[i].control);
+    running_count = 0;
+    child_control = control;
+    fail_set_sink(last_words);
+    machine_enter(place);
+    body(control, argument);
+    _exit(0);
+}
+
+/* ---- in the parent ---- */
+
+/* `words` are its last ones, where they have been received already. */
+static void fail_for(const struct process *process, const char *words)
+{
+    struct message message;
+    if (!words && message_receive(process->control, &message) && message.kind == MESSAGE_FAILURE) {
+        words = message.failure;
+    }
+    if (words) fail("%s: %s", process->name, words);
+    int status = 0;
+    waitpid(process->pid, &status, 0);
+    if (WIFSIGNALED(status)) fail("%s was ended by signal %d", process->name, WTERMSIG(status));
+    fail("%s ended with status %d", process->name, WEXITSTATUS(status));
+}
+
+/* When a server dies, its driver fails too: the first dead one in the order of starting is the cause. */
+static void fail_for_cause(const struct process *suspect, const char *words)
+{
+    poll(NULL, 0, LAST_WORDS_MS);
+    for (unsigned i = 0; running[i].pid != suspect->pid; i++) {
+        struct pollfd wait = { .fd = running[i].control };
+        if (poll(&wait, 1, 0) == 1 && wait.revents & POLLHUP) fail_for(&running[i], NULL);
+    }
+    fail_for(suspect, words);
+}
+
+/* Waits for a message of `process`, with an eye on all others. */
+static void await(const struct process *process, struct message *message, int timeout_ms)
+{
+    struct pollfd waits[PROCESSES_MAX];
+    for (unsigned i = 0; i < running_count; i++) {
+        bool awaited = running[i].pid == process->pid;
+        waits[i] = (struct pollfd){ .fd = running[i].control, .events = awaited ? POLLIN : 0 };
+    }
+    int count;
+    do {
+        count = poll(waits, running_count, timeout_ms);
+    } while (count < 0 && errno == EINTR);
+    if (count <= 0) fail("%s did not answer within %d s", process->name, timeout_ms / 1000);
+    for (unsigned i = 0; i < running_count; i++) {
+        if (waits[i].revents & (POLLHUP | POLLERR)) fail_for_cause(&running[i], NULL);
+    }
+    if (!message_receive(process->control, message)) fail_for_cause(process, NULL);
+    if (message->kind == MESSAGE_FAILURE) fail_for_cause(process, message->failure);
+}
+
+void process_start(struct process *process, const struct place *place, void (*body)(int control, const void *argument),
+                   const void *argument, struct message *ready)
+{
+    if (running_count == PROCESSES_MAX) fail("more than %d processes", PROCESSES_MAX);
+    if (running_count == 0) atexit(end_all);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) fail_system("socketpair");
+    pid_t parent = getpid();
+    process->pid = fork();
+    if (process->pid < 0) fail_system("fork");
+    if (process->pid == 0) {
+        close(pair[0]);
+        run_child(pair[1], parent, place, body, argument);
+    }
+    close(pair[1]);
+    process->control = pair[0];
+    running[running_count++] = *process;
+    await(process, ready, READY_MS);
+}
+
+void process_ask(const struct process *process, struct message *message, int timeout_ms)
+{
+    message_send(process->control, message);
+    await(process, message, timeout_ms);
+}

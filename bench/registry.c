@@ -1,0 +1,26 @@
+#include "registry.h"
+
+#include <stddef.h>
+#include <string.h>
+
+extern const struct workload workload_accept, workload_connect, workload_echo;
+extern const struct peer peer_floor, peer_weir;
+
+const struct workload *const registry_workloads[] = { &workload_accept, &workload_connect, &workload_echo, NULL };
+const struct peer *const registry_peers[] = { &peer_floor, &peer_weir, NULL };
+
+const struct workload *registry_workload(const char *name)
+{
+    for (const struct workload *const *each = registry_workloads; *each; each++) {
+        if (strcmp((*each)->name, name) == 0) return *each;
+    }
+    return NULL;
+}
+
+const struct peer *registry_peer(const char *name, unsigned length)
+{
+    for (const struct peer *const *each = registry_peers; *each; each++) {
+        if (strlen((*each)->name) == length && memcmp((*each)->name, name, length) == 0) return *each;
+    }
+    return NULL;
+}

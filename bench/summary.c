@@ -1,0 +1,74 @@
+#include "summary.h"
+
+#include <stdlib.h>
+
+#include "fail.h"
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+/* Between two values where the place is not whole, so that the median of an even number is the usual one. */
+static double value_at(const double *sorted, unsigned count, double share)
+{
+    double place = share * (count - 1);
+    unsigned below = (unsigned)place;
+    unsigned above = below + 1 < count ? below + 1 : below;
+    return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
+}
+
+typedef double (*sample_value)(const struct sample *sample, const struct sample *first);
+
+static double rate(const struct sample *sample, const struct sample *first)
+{
+    (void)first;
+    return (double)sample->operations * NS_PER_S / (double)sample->elapsed_ns;
+}
+
+static double cpu_us(const struct sample *sample, const struct sample *first)
+{
+    (void)first;
+    return (double)sample->contender.cpu_ns / NS_PER_US / (double)sample->operations;
+}
+
+static double ratio(const struct sample *sample, const struct sample *first)
+{
+    return cpu_us(sample, NULL) / cpu_us(first, NULL);
+}
+
+static struct spread spread_of(const struct contest *contest, unsigned which, sample_value value)
+{
+    unsigned count = contest->rounds_done;
+    double *values = calloc(count, sizeof *values);
+    if (!values) fail("out of memory");
+    for (unsigned i = 0; i < count; i++) {
+        values[i] = value(&contest->contenders[which].samples[i], &contest->contenders[0].samples[i]);
+    }
+    qsort(values, count, sizeof *values, compare);
+    struct spread spread = { value_at(values, count, 0.25), value_at(values, count, 0.5),
+                             value_at(values, count, 0.75) };
+    free(values);
+    return spread;
+}
+
+struct summary summary_of(const struct contest *contest, unsigned which)
+{
+    struct summary summary = { .rate = spread_of(contest, which, rate),
+                               .cpu_us = spread_of(contest, which, cpu_us),
+                               .ratio = spread_of(contest, which, ratio) };
+    uint64_t user_ns = 0, system_ns = 0;
+    for (unsigned i = 0; i < contest->rounds_done; i++) {
+        const struct sample *sample = &contest->contenders[which].samples[i];
+        user_ns += sample->contender.user_ns;
+        system_ns += sample->contender.system_ns;
+        if ((double)sample->other.cpu_ns > 0.95 * (double)sample->elapsed_ns) summary.saturated++;
+    }
+    double both_ns = (double)(user_ns + system_ns);
+    if (both_ns > 0) {
+        summary.user_us = summary.cpu_us.median * (double)user_ns / both_ns;
+        summary.system_us = summary.cpu_us.median * (double)system_ns / both_ns;
+    }
+    return summary;
+}

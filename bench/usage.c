@@ -1,0 +1,44 @@
+#define _GNU_SOURCE
+#include "usage.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+static uint64_t read_clock(clockid_t which)
+{
+    struct timespec now;
+    clock_gettime(which, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t from_timeval(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_usec * NS_PER_US;
+}
+
+uint64_t clock_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+struct usage usage_now(void)
+{
+    struct rusage split;
+    getrusage(RUSAGE_SELF, &split);
+    return (struct usage){ .cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID),
+                           .user_ns = from_timeval(split.ru_utime),
+                           .system_ns = from_timeval(split.ru_stime) };
+}
+
+struct usage usage_between(const struct usage *before, const struct usage *after)
+{
+    return (struct usage){ .cpu_ns = after->cpu_ns - before->cpu_ns,
+                           .user_ns = after->user_ns - before->user_ns,
+                           .system_ns = after->system_ns - before->system_ns };
+}
+
+struct usage usage_since(const struct usage *before)
+{
+    struct usage now = usage_now();
+    return usage_between(before, &now);
+}
