@@ -23,7 +23,6 @@ enum {
 };
 
 #define SPAN_MASK (((uint64_t)1 << SPAN_BITS) - 1)
-#define TIME_MAX  (((uint64_t)1 << 56) - 1) /* what wr_timer.due_ms holds, 2.2 million years: the end of time */
 
 /* bit_high, bit_low: the number of the highest and of the lowest bit that is set in `bits`, which is not 0. */
 #if defined(__GNUC__) && !defined(WR_PORTABLE_BITS)
@@ -89,22 +88,22 @@ static void insert(wr_wheel *wheel, wr_timer *timer)
 void wr_wheel_init(wr_wheel *wheel, uint64_t now_ms)
 {
     memset(wheel, 0, sizeof *wheel);
-    wheel->now_ms = now_ms < TIME_MAX ? now_ms : TIME_MAX;
+    wheel->now_ms = now_ms < WR_TIMER_MAX_MS ? now_ms : WR_TIMER_MAX_MS;
 }
 
 void wr_wheel_arm(wr_wheel *wheel, wr_timer *timer, uint64_t due_ms)
 {
-    if (due_ms > TIME_MAX) due_ms = TIME_MAX;
+    if (due_ms > WR_TIMER_MAX_MS) due_ms = WR_TIMER_MAX_MS;
     if (timer->link && due_ms > wheel->now_ms) {
         /* An idle deadline is moved on by a little, again and again: most often it stays in its slot. */
         struct place from = place_of(timer->due_ms, wheel->now_ms), to = place_of(due_ms, wheel->now_ms);
         if (from.level == to.level && from.slot == to.slot) {
-            timer->due_ms = due_ms & TIME_MAX;
+            timer->due_ms = due_ms & WR_TIMER_MAX_MS;
             return;
         }
     }
     wr_wheel_disarm(wheel, timer);
-    timer->due_ms = due_ms & TIME_MAX; /* the mask tells the compiler what is known: it fits */
+    timer->due_ms = due_ms & WR_TIMER_MAX_MS; /* the mask tells the compiler what is known: it fits */
     insert(wheel, timer);
 }
 
@@ -167,7 +166,7 @@ static void advance(wr_wheel *wheel, uint64_t now_ms)
 
 wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms)
 {
-    if (now_ms > TIME_MAX) now_ms = TIME_MAX;
+    if (now_ms > WR_TIMER_MAX_MS) now_ms = WR_TIMER_MAX_MS;
     if (now_ms < wheel->now_ms) now_ms = wheel->now_ms;
     /* What is armed for the past while timers are being taken waits in its slot until the next pass. */
     if (!wheel->due && (!wheel->passing || now_ms > wheel->now_ms)) advance(wheel, now_ms);

@@ -25,6 +25,8 @@ enum {
     WR_WHEEL_LEVELS = 6, /* 64^6 ms are two years; a timer beyond waits in the last level and is placed anew */
 };
 
+#define WR_TIMER_MAX_MS (((uint64_t)1 << 56) - 1) /* what due_ms holds, 2.2 million years: the end of time */
+
 typedef struct wr_wheel {
     uint64_t now_ms;                    /* up to where everything has been taken */
     uint64_t occupied[WR_WHEEL_LEVELS]; /* a bit a slot that is not empty */

@@ -46,8 +46,8 @@ WEIR_API int weir_runtime_create(weir_runtime **out, const weir_runtime_options 
 
 /* weir_runtime_run: serves until weir_runtime_stop and the drain after it; the caller's thread is one of the workers.
  * [owner]
- * WEIR_ESTATE: started already, or manual. WEIR_ESTOPPED: stopped before. WEIR_ENOMEM, WEIR_ESYSTEM: a thread could
- * not be started, and none is left running. */
+ * WEIR_ESTATE: started already, or manual. WEIR_ENOMEM, WEIR_ESYSTEM: a thread could not be started; the runtime has
+ * stopped again. */
 WEIR_API int weir_runtime_run(weir_runtime *runtime);
 
 /* weir_runtime_start: as weir_runtime_run, with all workers in the background. [owner] */
@@ -62,8 +62,8 @@ WEIR_API void weir_runtime_stop(weir_runtime *runtime);
  * WEIR_ESTATE: not started by weir_runtime_start. */
 WEIR_API int weir_runtime_wait(weir_runtime *runtime);
 
-/* weir_poll: one pass of a manual runtime: waits up to timeout_ms (0: not at all, negative: without bound) for
- * something to do, does it, and returns how many events it served. [owner]
+/* weir_poll: drives a manual runtime: waits up to timeout_ms (0: not at all, negative: without bound) for something to
+ * do, does what there is, and returns how many events it served. [owner]
  * WEIR_ESTATE: not manual, or called from a callback. WEIR_ESTOPPED: the runtime has stopped and drained. */
 WEIR_API int weir_poll(weir_runtime *runtime, int timeout_ms);
 

@@ -15,11 +15,4 @@
 #define WEIR_API
 #endif
 
-/* printf-like functions are checked by compilers that can. */
-#if defined(__GNUC__)
-#define WEIR_PRINTF(format, first) __attribute__((format(printf, format, first)))
-#else
-#define WEIR_PRINTF(format, first)
-#endif
-
 #endif

@@ -1,0 +1,404 @@
+#include "core/conn.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/address.h"
+#include "core/connector.h"
+#include "core/listener.h"
+#include "core/runtime.h"
+
+_Static_assert(sizeof(weir_conn) <= 240, "an idle connection stays small");
+
+static size_t conn_size(const wr_service *service)
+{
+    return WR_SESSION_OFFSET + service->protocol.session_size;
+}
+
+weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
+{
+    size_t size = conn_size(service);
+    weir_conn *conn = memory ? wr_alloc(memory, size) : wr_heap_alloc(&worker->runtime->heap, size);
+    if (!conn) return NULL;
+    memset(conn, 0, size);
+    conn->worker = worker;
+    conn->service = service;
+    conn->from_heap = !memory;
+    conn->recv.tag = conn->send.tag = conn->close.tag = WR_TAG_CONN;
+    conn->timer.tag = WR_TIMER_CONN;
+    conn->slot = wr_slots_take(&worker->slots, (uint32_t)service->protocol.outbox.hard_limit, &conn->number);
+    if (conn->slot) return conn;
+    if (memory)
+        wr_free(memory, conn, size);
+    else
+        wr_heap_free(&worker->runtime->heap, conn, size);
+    return NULL;
+}
+
+void wr_conn_destroy(weir_conn *conn)
+{
+    wr_worker *worker = conn->worker;
+    wr_connector *connector = conn->service->connector;
+    size_t size = conn_size(conn->service);
+    assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
+    wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
+    wr_conn_free_tail(conn);
+    if (conn->outbox.bytes) {
+        wr_sub(&worker->counters.queued, conn->outbox.bytes);
+        wr_outbox_landed(&conn->outbox, &worker->owner.chunks);
+        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.chunks);
+    }
+    wr_slots_give(&worker->slots, conn->number);
+    if (conn->from_heap)
+        wr_heap_free(&worker->runtime->heap, conn, size);
+    else
+        wr_free(wr_worker_memory(worker), conn, size);
+    if (connector) wr_connector_free(worker->runtime, connector);
+}
+
+/* From here on the worker knows it, and its end is told by on_close. */
+static void join_worker(weir_conn *conn)
+{
+    conn->slot->owner.conn = conn;
+    conn->worker->owner.connections++;
+    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, conn_size(conn->service));
+}
+
+/* The end of the line: on_close, and the memory. */
+static void leave_worker(weir_conn *conn)
+{
+    wr_worker *worker = conn->worker;
+    weir_runtime *runtime = worker->runtime;
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    conn->state = WR_CONN_GONE;
+    wr_add(&worker->counters.closed[-conn->error], 1);
+    if (protocol->on_close) protocol->on_close(conn, (weir_reason){ conn->error, conn->system_error });
+    if (conn->service->listener) wr_listener_leave(conn->service->listener, &conn->peer);
+    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
+    conn->slot->owner.conn = NULL;
+    wr_conn_destroy(conn);
+    worker->owner.connections--;
+    atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
+    wr_runtime_release(runtime);
+    wr_worker_check_drained(worker);
+}
+
+void wr_conn_touch(weir_conn *conn)
+{
+    if (conn->dirty) return;
+    wr_worker *worker = conn->worker;
+    conn->dirty = true;
+    conn->dirty_next = NULL;
+    if (worker->owner.dirty)
+        worker->owner.dirty_end->dirty_next = conn;
+    else
+        worker->owner.dirty = conn;
+    worker->owner.dirty_end = conn;
+}
+
+/* Deadlines. */
+
+static void set_deadline(weir_conn *conn, uint32_t in_ms)
+{
+    conn->deadline_ms = wr_conn_now_ms(conn) + in_ms;
+    conn->has_deadline = true;
+}
+
+/* How long until the given time of the worker's 32-bit clock; 0 when it has passed. */
+static uint32_t time_left(uint32_t now_ms, uint32_t at_ms)
+{
+    uint32_t left = at_ms - now_ms;
+    return left > INT32_MAX ? 0 : left;
+}
+
+static bool idle_deadline_runs(const weir_conn *conn)
+{
+    return wr_conn_protocol(conn)->idle_timeout_ms && conn->state == WR_CONN_OPEN && !conn->paused && !conn->peer_ended;
+}
+
+/* Time until the next deadline; UINT32_MAX when there is none. */
+static uint32_t next_deadline(const weir_conn *conn)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    uint32_t now = wr_conn_now_ms(conn);
+    uint32_t next = UINT32_MAX;
+    if (conn->has_deadline) next = time_left(now, conn->deadline_ms);
+    if (idle_deadline_runs(conn)) {
+        uint32_t left = time_left(now, conn->received_ms + protocol->idle_timeout_ms);
+        if (left < next) next = left;
+    }
+    if (conn->slow && !conn->dropping && !conn->slow_told) {
+        uint32_t left = time_left(now, conn->slow_ms + protocol->outbox.soft_limit_ms);
+        if (left < next) next = left;
+    }
+    return next;
+}
+
+void wr_conn_rearm(weir_conn *conn)
+{
+    uint32_t left = next_deadline(conn);
+    if (left == UINT32_MAX) return; /* one that is armed for nothing finds that out when it fires */
+    uint64_t due = conn->worker->owner.now_ms + left;
+    if (!wr_timer_armed(&conn->timer) || due < conn->timer.due_ms)
+        wr_wheel_arm(&conn->worker->owner.wheel, &conn->timer, due);
+}
+
+static void expire_deadline(weir_conn *conn)
+{
+    conn->has_deadline = false;
+    switch (conn->state) {
+    case WR_CONN_CONNECTING:
+        conn->error = WEIR_ETIMEDOUT;
+        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        break;
+    case WR_CONN_OPEN:
+        if (conn->write_dead)
+            wr_conn_fail(conn, 0, 0); /* with the reason of the send that failed */
+        else
+            wr_conn_close(conn, WEIR_EHANDSHAKE);
+        break;
+    default:
+        wr_conn_fail(conn, 0, 0);
+    }
+}
+
+void wr_conn_expire(weir_conn *conn)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    uint32_t now = wr_conn_now_ms(conn);
+    if (conn->state == WR_CONN_GONE) return;
+    if (conn->has_deadline && time_left(now, conn->deadline_ms) == 0) expire_deadline(conn);
+    if (idle_deadline_runs(conn) && time_left(now, conn->received_ms + protocol->idle_timeout_ms) == 0)
+        wr_conn_close(conn, WEIR_EIDLE);
+    if (conn->state <= WR_CONN_OPEN && conn->slow &&
+        time_left(now, conn->slow_ms + protocol->outbox.soft_limit_ms) == 0)
+        wr_conn_apply_slow_policy(conn);
+    if (conn->state != WR_CONN_GONE) wr_conn_rearm(conn);
+}
+
+/* Birth. */
+
+static void open_conn(weir_conn *conn)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    conn->state = WR_CONN_OPEN;
+    conn->received_ms = wr_conn_now_ms(conn);
+    conn->has_deadline = false;
+    if (protocol->handshake_timeout_ms) set_deadline(conn, protocol->handshake_timeout_ms);
+    wr_conn_touch(conn);
+    if (protocol->on_open) protocol->on_open(conn);
+    if (conn->state != WR_CONN_GONE) wr_conn_rearm(conn);
+}
+
+int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer)
+{
+    weir_conn *conn = wr_conn_create(worker, service, wr_worker_memory(worker));
+    if (!conn || wr_cq_adopt(worker->cq, socket, &conn->sock) != 0) {
+        if (conn) wr_conn_destroy(conn);
+        wr_cq_discard(worker->cq, socket);
+        return WEIR_ENOMEM;
+    }
+    conn->peer = *peer;
+    join_worker(conn);
+    wr_add(&worker->counters.accepted, 1);
+    open_conn(conn);
+    return 0;
+}
+
+static void connect_next(weir_conn *conn)
+{
+    wr_connect_params params = { .remote = conn->service->connector->remote };
+    params.local = wr_connector_next_local(conn->worker->runtime, conn->service->connector);
+    wr_cq_connect(conn->worker->cq, &params, &conn->recv);
+}
+
+void wr_conn_start(weir_conn *conn)
+{
+    const wr_connector *connector = conn->service->connector;
+    conn->state = WR_CONN_CONNECTING;
+    conn->peer = connector->remote.addr;
+    join_worker(conn);
+    if (conn->worker->owner.stopping) {
+        conn->error = WEIR_ESTOPPED;
+        wr_add(&conn->worker->counters.connect_errors, 1);
+        leave_worker(conn);
+        return;
+    }
+    set_deadline(conn, connector->timeout_ms);
+    wr_conn_rearm(conn);
+    connect_next(conn);
+}
+
+static void connected(weir_conn *conn, const wr_completion *completion)
+{
+    wr_worker *worker = conn->worker;
+    if (completion->error == 0) {
+        conn->sock = completion->connected;
+        wr_add(&worker->counters.connected, 1);
+        if (conn->error == 0)
+            open_conn(conn);
+        else
+            wr_conn_fail(conn, 0, 0); /* ended before it was there: by its deadline, its id, or a stop */
+        return;
+    }
+    if (completion->error == WEIR_EADDRNOTAVAIL && conn->error == 0 &&
+        wr_connector_has_more(conn->service->connector)) {
+        connect_next(conn); /* this local address has no port left */
+        return;
+    }
+    if (conn->error == 0) {
+        conn->error = (int8_t)completion->error;
+        conn->system_error = completion->system_error;
+    }
+    wr_add(&worker->counters.connect_errors, 1);
+    if (conn->dirty)
+        conn->state = WR_CONN_GONE; /* reconcile sees it last */
+    else
+        leave_worker(conn);
+}
+
+/* The end. */
+
+static void settle_reason(weir_conn *conn, int error, int system_error)
+{
+    if (conn->error != 0) return;
+    conn->error = (int8_t)error;
+    conn->system_error = system_error;
+}
+
+void wr_conn_close(weir_conn *conn, int error)
+{
+    if (conn->state == WR_CONN_CONNECTING) {
+        settle_reason(conn, error, 0);
+        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        return;
+    }
+    if (conn->state != WR_CONN_OPEN) return;
+    settle_reason(conn, error, 0);
+    conn->state = WR_CONN_CLOSING;
+    conn->slow = false;
+    set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
+    wr_conn_rearm(conn);
+    wr_conn_touch(conn);
+}
+
+static void close_socket(weir_conn *conn, bool reset)
+{
+    conn->state = WR_CONN_GONE;
+    conn->has_deadline = false;
+    wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
+}
+
+void wr_conn_fail(weir_conn *conn, int error, int system_error)
+{
+    if (conn->state == WR_CONN_GONE) return;
+    if (conn->state == WR_CONN_CONNECTING && conn->recv.pending) {
+        wr_conn_close(conn, error);
+        return;
+    }
+    settle_reason(conn, error, system_error);
+    close_socket(conn, true);
+}
+
+void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    if (conn->state == WR_CONN_OPEN && protocol->on_stop) protocol->on_stop(conn);
+    wr_conn_close(conn, WEIR_ESTOPPED);
+    if (conn->state != WR_CONN_CLOSING && conn->state != WR_CONN_DRAINING) return;
+    if (time_left(wr_conn_now_ms(conn), conn->deadline_ms) > timeout_ms) set_deadline(conn, timeout_ms);
+    wr_conn_rearm(conn);
+}
+
+/* The peer has sent FIN, and all that came before it has been delivered. */
+static void tell_end(weir_conn *conn)
+{
+    if (conn->end_told || conn->state != WR_CONN_OPEN) return;
+    conn->end_told = true;
+    if (conn->write_dead) {
+        wr_conn_fail(conn, 0, 0);
+        return;
+    }
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    if (conn->tail && protocol->framing.kind != WEIR_FRAMING_NONE) {
+        wr_conn_close(conn, WEIR_ETRUNCATED);
+    } else if (protocol->on_end) {
+        conn->has_deadline = false; /* no first message can come any more */
+        protocol->on_end(conn);
+    } else {
+        wr_conn_close(conn, WEIR_EEOF);
+    }
+}
+
+/* Whether to flush, to send FIN, or to close. A reset destroys what the peer has not yet read of ours, and closing with
+ * unread bytes is a reset: so FIN goes first, and what comes is read until the peer's own FIN. When nothing was sent
+ * there is nothing to protect. */
+static void reconcile_end(weir_conn *conn)
+{
+    if (conn->send.pending || conn->outbox.waiting) return;
+    if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended) {
+        wr_cq_shutdown(conn->worker->cq, conn->sock);
+        conn->state = WR_CONN_DRAINING;
+    } else if (conn->state == WR_CONN_CLOSING || conn->peer_ended) {
+        close_socket(conn, false);
+    }
+}
+
+static bool wants_bytes(const weir_conn *conn)
+{
+    if (conn->peer_ended || conn->recv.pending) return false;
+    return conn->state == WR_CONN_OPEN ? !conn->paused : conn->state != WR_CONN_GONE;
+}
+
+void wr_conn_reconcile(weir_conn *conn)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    if (conn->state == WR_CONN_CONNECTING) return;
+    if (conn->tell_slow && conn->state == WR_CONN_OPEN) {
+        conn->tell_slow = false;
+        protocol->on_slow(conn, weir_conn_queued(conn));
+    }
+    if (conn->stashed && !conn->paused && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
+    if (conn->peer_ended && !conn->paused) tell_end(conn);
+    if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) {
+        conn->has_sent = true;
+        wr_add(&conn->worker->counters.sends, 1);
+        wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
+    }
+    if (conn->state == WR_CONN_CLOSING || conn->state == WR_CONN_DRAINING) reconcile_end(conn);
+    if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
+    if (conn->state == WR_CONN_GONE && !conn->close.pending && conn->sock.generation == 0) leave_worker(conn);
+}
+
+static void received(weir_conn *conn, const wr_completion *completion)
+{
+    if (completion->error == 0) {
+        wr_add(&conn->worker->counters.bytes_received, completion->size);
+        conn->received_ms = wr_conn_now_ms(conn);
+        if (conn->state == WR_CONN_OPEN) wr_conn_receive(conn, completion->buffer, completion->size);
+        wr_cq_buf_return(conn->worker->cq, completion->buffer);
+    } else if (completion->error == WEIR_EEOF) {
+        conn->peer_ended = true;
+    } else if (completion->error != WEIR_ECANCELED) {
+        wr_conn_fail(conn, completion->error, completion->system_error);
+    }
+    if (conn->state != WR_CONN_GONE) wr_conn_touch(conn);
+}
+
+void wr_conn_complete(weir_conn *conn, const wr_completion *completion)
+{
+    switch (completion->op->kind) {
+    case WR_OP_CONNECT:
+        connected(conn, completion);
+        break;
+    case WR_OP_RECV:
+        received(conn, completion);
+        break;
+    case WR_OP_SEND:
+        wr_conn_sent(conn, completion->error, completion->system_error);
+        break;
+    default: /* WR_OP_CLOSE, the last one */
+        conn->sock = (wr_sock){ 0, 0 };
+        if (!conn->dirty) leave_worker(conn); /* else reconcile does */
+    }
+}

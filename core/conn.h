@@ -1,0 +1,143 @@
+/* weir_conn, inside: conn.c has its life, receive.c the way from bytes to messages, send.c the way back, remote.c what
+ * other threads do to it by its id.
+ *
+ *   CONNECTING -> OPEN -> CLOSING -> DRAINING -> GONE
+ *
+ * CONNECTING  only what weir_connect makes; no socket yet
+ * OPEN        messages come and go
+ * CLOSING     the reason is settled; what is owed is being flushed, what comes in is dropped
+ * DRAINING    FIN is out; what still comes in is dropped until the peer's end
+ * GONE        the socket is being closed; on_close and the end of the memory follow the completion of that
+ *
+ * A transition only settles what is desired; wr_conn_reconcile, once a pass for each connection that something
+ * happened to, is the one place that submits sends, receives and closes to match. */
+#ifndef WR_CONN_H
+#define WR_CONN_H
+
+#include "core/outbox.h"
+#include "core/service.h"
+#include "core/slots.h"
+#include "core/timer.h"
+#include "core/worker.h"
+
+enum wr_conn_state { WR_CONN_CONNECTING, WR_CONN_OPEN, WR_CONN_CLOSING, WR_CONN_DRAINING, WR_CONN_GONE };
+
+/* The unfinished frame at the end of what was received, or, while paused, all that was not yet delivered. */
+typedef struct wr_tail {
+    uint32_t size;
+    uint32_t capacity;
+    uint32_t scanned; /* see wr_framing_next */
+    uint8_t bytes[];
+} wr_tail;
+
+/* 224 bytes; with its slot (24) and its socket (48) an idle connection costs under 300. Times are milliseconds of the
+ * worker's clock, cut to 32 bits: compared by difference. */
+struct weir_conn {
+    wr_worker *worker;
+    const wr_service *service;
+    wr_slot *slot;
+    weir_conn *dirty_next;
+    wr_op recv; /* first the connect, if it was opened */
+    wr_op send;
+    wr_op close;
+    wr_sock sock;
+    wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
+    wr_outbox outbox;
+    wr_tail *tail;
+    wr_addr peer;
+    uint32_t number; /* of its slot */
+    uint32_t received_ms;
+    uint32_t slow_ms;     /* since when the outbox has been over its soft limit, if `slow` */
+    uint32_t deadline_ms; /* CONNECTING: to be there; OPEN: for the first message; CLOSING, DRAINING: to be gone */
+    int32_t system_error; /* the reason's */
+    int8_t error;         /* the reason's WEIR_E…; 0 while there is none */
+    uint8_t state;        /* enum wr_conn_state */
+    bool dirty : 1;
+    bool has_deadline : 1;
+    bool got_message : 1; /* past the handshake */
+    bool has_sent : 1;    /* the peer has a tail of ours that a reset could destroy */
+    bool peer_ended : 1;  /* FIN was received */
+    bool end_told : 1;    /* and on_end has run, or the close begun */
+    bool write_dead : 1;  /* a send failed: read what is there, then end with that reason */
+    bool paused : 1;
+    bool stashed : 1;   /* the tail may hold whole frames */
+    bool slow : 1;      /* over the soft limit */
+    bool dropping : 1;  /* WEIR_SLOW_DROP_NEWEST is at it */
+    bool tell_slow : 1; /* on_slow is due */
+    bool slow_told : 1;
+    bool from_heap : 1; /* made on another thread, by weir_connect */
+};
+
+/* The session follows the connection, aligned for any type. */
+#define WR_SESSION_OFFSET ((sizeof(weir_conn) + 15) & ~(size_t)15)
+
+/* wr_conn_create: a connection with its session and its slot, in no state yet. `memory` NULL: on any thread, from the
+ * worker's heap (weir_connect); wr_conn_arrive then makes it the worker's. NULL: no memory. */
+weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory);
+
+/* wr_conn_destroy: the reverse. `owned`: it had become the worker's. */
+void wr_conn_destroy(weir_conn *conn);
+
+/* wr_conn_accept: a connection on an accepted socket, up to its on_open. Takes the socket; WEIR_ENOMEM: it is
+ * discarded. [worker] */
+int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer);
+
+/* wr_conn_start: begins to connect, by the connector of its service. [worker] */
+void wr_conn_start(weir_conn *conn);
+
+/* wr_conn_complete: one of its operations has completed. [worker] */
+void wr_conn_complete(weir_conn *conn, const wr_completion *completion);
+
+/* wr_conn_expire: its timer has fired. [worker] */
+void wr_conn_expire(weir_conn *conn);
+
+/* wr_conn_reconcile: makes what is submitted match what is desired. At the end of the pass. [worker] */
+void wr_conn_reconcile(weir_conn *conn);
+
+/* wr_conn_touch: reconcile it at the end of this pass. [worker] */
+void wr_conn_touch(weir_conn *conn);
+
+/* wr_conn_close: the orderly end, with `error` as the reason; of no effect on one that is ending. [worker] */
+void wr_conn_close(weir_conn *conn, int error);
+
+/* wr_conn_fail: the end at once, by a reset. The first reason stands. [worker] */
+void wr_conn_fail(weir_conn *conn, int error, int system_error);
+
+/* wr_conn_stop: the runtime is stopping: on_stop, then the orderly end within `timeout_ms`. [worker] */
+void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms);
+
+/* wr_conn_rearm: the timer fires at the connection's next deadline, or before. [worker] */
+void wr_conn_rearm(weir_conn *conn);
+
+static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
+{
+    return (uint32_t)conn->worker->owner.now_ms;
+}
+
+static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)
+{
+    return &conn->service->protocol;
+}
+
+/* receive.c */
+
+/* wr_conn_receive: bytes have come: delivers what is whole, keeps the rest. [worker] */
+void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size);
+
+/* wr_conn_unstash: delivers what had come while the connection was paused. [worker] */
+void wr_conn_unstash(weir_conn *conn);
+
+void wr_conn_free_tail(weir_conn *conn);
+
+/* send.c */
+
+/* wr_conn_enqueue: weir_send or weir_send_buf: `buf`, or else a copy of the bytes. [worker] */
+int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf);
+
+/* wr_conn_sent: the send in flight has completed. [worker] */
+void wr_conn_sent(weir_conn *conn, int error, int system_error);
+
+/* wr_conn_apply_slow_policy: it has been over its limits for too long, or a send did not fit. [worker] */
+void wr_conn_apply_slow_policy(weir_conn *conn);
+
+#endif

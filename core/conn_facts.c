@@ -1,0 +1,51 @@
+/* What a callback may ask of its connection. */
+#include <assert.h>
+
+#include "core/address.h"
+#include "core/conn.h"
+#include "core/connector.h"
+
+void *weir_conn_session(weir_conn *conn)
+{
+    return (char *)conn + WR_SESSION_OFFSET;
+}
+
+void *weir_conn_data(const weir_conn *conn)
+{
+    return wr_conn_protocol(conn)->data;
+}
+
+weir_conn_id weir_conn_get_id(const weir_conn *conn)
+{
+    uint32_t generation = atomic_load_explicit(&conn->slot->shared.generation, memory_order_relaxed);
+    return wr_id_make(conn->worker->index, conn->number, generation);
+}
+
+weir_runtime *weir_conn_runtime(const weir_conn *conn)
+{
+    return conn->worker->runtime;
+}
+
+unsigned weir_conn_worker(const weir_conn *conn)
+{
+    return conn->worker->index;
+}
+
+weir_address weir_conn_peer(const weir_conn *conn)
+{
+    weir_address address;
+    const wr_connector *connector = conn->service->connector;
+    wr_address_format(&address, &conn->peer, connector ? connector->remote.path : NULL);
+    return address;
+}
+
+weir_address weir_conn_local(const weir_conn *conn)
+{
+    assert(wr_worker_here() == conn->worker);
+    weir_address address;
+    wr_addr local = { .family = WR_FAMILY_NONE };
+    if (conn->state != WR_CONN_CONNECTING && conn->state != WR_CONN_GONE)
+        wr_cq_local(conn->worker->cq, conn->sock, &local);
+    wr_address_format(&address, &local, NULL);
+    return address;
+}

@@ -1,0 +1,39 @@
+/* Admission: the limits of a listener, shared by the workers that accept for it. */
+#ifndef WR_LIMITS_H
+#define WR_LIMITS_H
+
+#include <stdatomic.h>
+
+#include "core/memory.h"
+#include "platform/addr.h"
+#include "platform/os.h"
+
+typedef struct wr_limits {
+    const wr_heap *heap;
+    uint32_t max_connections; /* 0: no limit */
+    uint32_t max_per_address;
+    uint32_t accept_rate;
+    _Atomic uint32_t connections;
+    _Atomic uint64_t due_ns;              /* accept_rate: when the next accept would be due if they came evenly */
+    struct wr_counted_address *addresses; /* under the lock; open addressing, room for a power of two */
+    uint32_t address_count, address_room;
+    wr_mutex lock;
+} wr_limits;
+
+void wr_limits_init(wr_limits *limits, const wr_heap *heap);
+void wr_limits_destroy(wr_limits *limits);
+
+enum wr_admission { WR_ADMITTED, WR_OVER_CONNECTIONS, WR_OVER_ADDRESS, WR_NO_MEMORY };
+
+/* wr_limits_enter: counts a connection from `peer`, unless a limit forbids. An IPv6 peer counts by its /64, which is
+ * what one customer gets and can wander through at will. [any] */
+enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer);
+
+/* wr_limits_leave: the connection has gone. Once for each that was admitted. [any] */
+void wr_limits_leave(wr_limits *limits, const wr_addr *peer);
+
+/* wr_limits_pace: notes an accept at `now_ns`, and returns for how many nanoseconds to accept no more (0: go on), so
+ * that accept_rate holds with bursts of a tenth of a second. [any] */
+uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,152 @@
+/* From bytes to messages: frames are delivered where they lie in the receive buffer; only an unfinished one is kept. */
+#include <assert.h>
+#include <string.h>
+
+#include "core/conn.h"
+#include "core/framing.h"
+
+enum {
+    TAIL_MIN = 256,  /* bytes of a tail's first block */
+    TAIL_STEP = 1024 /* bytes taken at a time while a frame's size is not known: what is over is given back */
+};
+
+/* Whether messages may be delivered at this moment. */
+static bool is_listening(const weir_conn *conn)
+{
+    return conn->state == WR_CONN_OPEN && !conn->paused && !conn->stashed;
+}
+
+static void free_tail(weir_conn *conn, wr_tail *tail)
+{
+    if (tail) wr_free(wr_worker_memory(conn->worker), tail, sizeof *tail + tail->capacity);
+}
+
+void wr_conn_free_tail(weir_conn *conn)
+{
+    free_tail(conn, conn->tail);
+    conn->tail = NULL;
+}
+
+/* Appends to the tail. It grows with what has come, not with what a header announces: a peer that says 64 KiB and sends
+ * three bytes holds 256. */
+static int keep(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    wr_tail *tail = conn->tail;
+    uint32_t held = tail ? tail->size : 0;
+    uint32_t needed = held + (uint32_t)size;
+    if (!tail || needed > tail->capacity) {
+        uint32_t capacity = tail ? tail->capacity * 2 : TAIL_MIN;
+        if (capacity < needed) capacity = needed;
+        wr_tail *larger = wr_alloc(wr_worker_memory(conn->worker), sizeof *larger + capacity);
+        if (!larger) return WEIR_ENOMEM;
+        *larger = (wr_tail){ .size = held, .capacity = capacity, .scanned = tail ? tail->scanned : 0 };
+        if (tail) memcpy(larger->bytes, tail->bytes, held);
+        free_tail(conn, tail);
+        conn->tail = tail = larger;
+    }
+    memcpy(tail->bytes + held, bytes, size);
+    tail->size = needed;
+    return 0;
+}
+
+static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    wr_add(&conn->worker->counters.messages_received, 1);
+    if (!conn->got_message) {
+        conn->got_message = true;
+        if (!conn->write_dead) conn->has_deadline = false; /* the handshake's */
+    }
+    if (protocol->on_message) protocol->on_message(conn, bytes, size);
+}
+
+static int64_t next_frame(const weir_conn *conn, const uint8_t *bytes, size_t size, uint32_t *scanned)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    return wr_framing_next(&protocol->framing, protocol->max_message, bytes, size, scanned);
+}
+
+/* Completes the frame that the tail begins, with as many of the bytes as it takes, and delivers it. Returns how many
+ * were used: all of them if the frame is still unfinished. */
+static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    size_t used = 0;
+    for (;;) {
+        wr_tail *tail = conn->tail;
+        int64_t frame = next_frame(conn, tail->bytes, tail->size, &tail->scanned);
+        if (frame < 0) {
+            wr_conn_fail(conn, (int)frame, 0);
+            return size;
+        }
+        if (frame > 0 && (uint64_t)frame <= tail->size) {
+            /* Before the last step it was unfinished, so all that is over came with that step. */
+            used -= tail->size - (size_t)frame;
+            conn->tail = NULL; /* the callback may pause, which makes a new one */
+            deliver(conn, tail->bytes, (size_t)frame);
+            free_tail(conn, tail);
+            return used;
+        }
+        if (used == size) return used;
+        size_t step = frame > 0 ? (size_t)frame - tail->size : TAIL_STEP;
+        if (step > size - used) step = size - used;
+        if (keep(conn, bytes + used, step) != 0) {
+            wr_conn_fail(conn, WEIR_ENOMEM, 0);
+            return size;
+        }
+        used += step;
+    }
+}
+
+void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    if (conn->tail && is_listening(conn)) {
+        size_t used = finish_tail(conn, bytes, size);
+        bytes += used;
+        size -= used;
+    }
+    uint32_t scanned = 0;
+    while (size > 0 && is_listening(conn)) {
+        scanned = 0;
+        int64_t frame = next_frame(conn, bytes, size, &scanned);
+        if (frame < 0) {
+            wr_conn_fail(conn, (int)frame, 0);
+            return;
+        }
+        if (frame == 0 || (uint64_t)frame > size) break;
+        deliver(conn, bytes, (size_t)frame);
+        bytes += frame;
+        size -= (size_t)frame;
+    }
+    if (size == 0 || conn->state != WR_CONN_OPEN) return;
+    if (!is_listening(conn)) conn->stashed = true; /* there may be whole frames in it */
+    if (keep(conn, bytes, size) != 0)
+        wr_conn_fail(conn, WEIR_ENOMEM, 0);
+    else if (!conn->stashed)
+        conn->tail->scanned = scanned;
+}
+
+void wr_conn_unstash(weir_conn *conn)
+{
+    wr_tail *stash = conn->tail;
+    conn->tail = NULL;
+    conn->stashed = false;
+    if (!stash) return;
+    wr_conn_receive(conn, stash->bytes, stash->size);
+    free_tail(conn, stash);
+}
+
+void weir_conn_pause(weir_conn *conn)
+{
+    assert(wr_worker_here() == conn->worker);
+    if (conn->state == WR_CONN_OPEN) conn->paused = true;
+}
+
+void weir_conn_resume(weir_conn *conn)
+{
+    assert(wr_worker_here() == conn->worker);
+    if (conn->state != WR_CONN_OPEN || !conn->paused) return;
+    conn->paused = false;
+    conn->received_ms = wr_conn_now_ms(conn);
+    wr_conn_rearm(conn);
+    wr_conn_touch(conn);
+}

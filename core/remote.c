@@ -1,0 +1,160 @@
+/* What any thread may do to a connection by its id: it becomes a message to the connection's worker. */
+#include <string.h>
+
+#include "core/buffer.h"
+#include "core/conn.h"
+#include "core/runtime.h"
+
+enum command { SEND, SEND_BUF, CLOSE, ABORT, TELL_SLOW };
+
+typedef struct wr_request {
+    wr_message message;
+    weir_conn_id id;
+    weir_buf *buf; /* SEND_BUF */
+    uint32_t size; /* SEND, SEND_BUF: the bytes that are counted in the slot */
+    uint8_t command;
+    uint8_t bytes[]; /* SEND */
+} wr_request;
+
+static wr_slot *find_slot(const weir_runtime *runtime, weir_conn_id id, wr_worker **worker)
+{
+    if (wr_id_worker(id) >= runtime->worker_count || wr_id_generation(id) == 0) return NULL;
+    *worker = &runtime->workers[wr_id_worker(id)];
+    return wr_slots_at(&(*worker)->slots, wr_id_slot(id));
+}
+
+static bool is_alive(const wr_slot *slot, weir_conn_id id)
+{
+    return atomic_load_explicit(&slot->shared.generation, memory_order_acquire) == wr_id_generation(id);
+}
+
+static size_t request_size(const wr_request *request)
+{
+    return sizeof *request + (request->command == SEND ? request->size : 0);
+}
+
+static void free_request(wr_worker *worker, wr_message *message)
+{
+    wr_request *request = WR_CONTAINER_OF(message, wr_request, message);
+    weir_buf_release(request->buf);
+    wr_heap_free(&worker->runtime->heap, request, request_size(request));
+}
+
+static void send_now(weir_conn *conn, const wr_request *request)
+{
+    (void)wr_conn_enqueue(conn, request->bytes, request->size,
+                          request->buf); /* its failure shows in on_close or stats */
+}
+
+static void run_request(wr_worker *worker, wr_message *message)
+{
+    wr_request *request = WR_CONTAINER_OF(message, wr_request, message);
+    wr_slot *slot = wr_slots_at(&worker->slots, wr_id_slot(request->id));
+    bool is_send = request->command == SEND || request->command == SEND_BUF;
+    if (is_send) atomic_fetch_sub_explicit(&slot->shared.queued, request->size, memory_order_relaxed);
+    weir_conn *conn = is_alive(slot, request->id) ? slot->owner.conn : NULL;
+    if (!conn || conn->state == WR_CONN_GONE) {
+        if (is_send) wr_add(&worker->counters.sends_dead, 1);
+    } else if (is_send) {
+        send_now(conn, request);
+    } else if (request->command == CLOSE) {
+        wr_conn_close(conn, WEIR_ECLOSED);
+    } else if (request->command == ABORT) {
+        wr_conn_fail(conn, WEIR_EABORTED, 0);
+    } else {
+        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
+        wr_conn_apply_slow_policy(conn);
+    }
+    free_request(worker, message);
+}
+
+static wr_request *make_request(weir_runtime *runtime, enum command command, weir_conn_id id, uint32_t size)
+{
+    size_t room = sizeof(wr_request) + (command == SEND ? size : 0);
+    wr_request *request = wr_heap_alloc(&runtime->heap, room);
+    if (!request) return NULL;
+    *request = (wr_request){
+        .message = { .run = run_request, .drop = free_request }, .id = id, .size = size, .command = (uint8_t)command
+    };
+    return request;
+}
+
+static int command(weir_runtime *runtime, enum command what, weir_conn_id id)
+{
+    wr_worker *worker;
+    wr_slot *slot = find_slot(runtime, id, &worker);
+    if (!slot) return WEIR_EINVAL;
+    if (!is_alive(slot, id)) return 0;
+    wr_request *request = make_request(runtime, what, id, 0);
+    if (!request) return WEIR_ENOMEM;
+    wr_message_post(worker, &request->message);
+    return 0;
+}
+
+/* Counts the bytes to what is on the way to the connection, unless its limit forbids. */
+static bool reserve(wr_slot *slot, size_t size)
+{
+    uint32_t limit = atomic_load_explicit(&slot->shared.hard_limit, memory_order_relaxed);
+    uint32_t queued = atomic_load_explicit(&slot->shared.queued, memory_order_relaxed);
+    do {
+        if (size > limit || queued > limit - size) return false;
+    } while (!atomic_compare_exchange_weak_explicit(&slot->shared.queued, &queued, queued + (uint32_t)size,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* Its worker applies the policy. One such message at a time: what cannot be sent must not fill the mailbox instead. */
+static int refuse(weir_runtime *runtime, wr_slot *slot, weir_conn_id id)
+{
+    wr_worker *worker = &runtime->workers[wr_id_worker(id)];
+    atomic_fetch_add_explicit(&worker->shared.refused_sends, 1, memory_order_relaxed);
+    if (!atomic_exchange_explicit(&slot->shared.slow_told, true, memory_order_relaxed) &&
+        command(runtime, TELL_SLOW, id) != 0)
+        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed); /* the next one tries again */
+    return WEIR_ESLOW;
+}
+
+static int send_to(weir_runtime *runtime, weir_conn_id id, const void *bytes, size_t size, weir_buf *buf)
+{
+    wr_worker *worker;
+    wr_slot *slot = find_slot(runtime, id, &worker);
+    if (!slot) return WEIR_EINVAL;
+    if (!is_alive(slot, id)) {
+        atomic_fetch_add_explicit(&worker->shared.dead_sends, 1, memory_order_relaxed);
+        return 0;
+    }
+    if (size == 0) return 0;
+    if (!reserve(slot, size)) return refuse(runtime, slot, id);
+    wr_request *request = make_request(runtime, buf ? SEND_BUF : SEND, id, (uint32_t)size);
+    if (!request) {
+        atomic_fetch_sub_explicit(&slot->shared.queued, (uint32_t)size, memory_order_relaxed);
+        return WEIR_ENOMEM;
+    }
+    if (buf)
+        request->buf = weir_buf_retain(buf);
+    else
+        memcpy(request->bytes, bytes, size);
+    wr_message_post(worker, &request->message);
+    return 0;
+}
+
+int weir_send_to(weir_runtime *runtime, weir_conn_id id, const void *bytes, size_t size)
+{
+    return send_to(runtime, id, bytes, size, NULL);
+}
+
+int weir_send_buf_to(weir_runtime *runtime, weir_conn_id id, weir_buf *buf)
+{
+    if (!buf) return WEIR_EINVAL;
+    return send_to(runtime, id, NULL, buf->size, buf);
+}
+
+int weir_close_id(weir_runtime *runtime, weir_conn_id id)
+{
+    return command(runtime, CLOSE, id);
+}
+
+int weir_abort_id(weir_runtime *runtime, weir_conn_id id)
+{
+    return command(runtime, ABORT, id);
+}

@@ -1,0 +1,48 @@
+/* weir_runtime, inside. */
+#ifndef WR_RUNTIME_H
+#define WR_RUNTIME_H
+
+#include <stdatomic.h>
+#include <weir/listener.h>
+#include <weir/runtime.h>
+
+#include "core/memory.h"
+#include "core/worker.h"
+#include "platform/os.h"
+
+struct weir_runtime {
+    weir_runtime_options options; /* with the defaults filled in */
+    wr_heap heap;
+    wr_worker *workers;
+    unsigned worker_count;
+    struct {
+        bool started;     /* by run, start or the first poll */
+        unsigned threads; /* running in the background */
+        bool watching_signals;
+    } owner;
+    struct {
+        _Atomic bool stopping;          /* weir_runtime_stop was called */
+        _Atomic bool ended;             /* the workers have ended */
+        _Atomic unsigned undrained;     /* workers that still have connections or acceptors */
+        _Atomic uint32_t connections;   /* against max_connections */
+        _Atomic uint32_t next_worker;   /* weir_connect goes round */
+        _Atomic uint32_t next_acceptor; /* balanced listeners go round */
+        _Atomic uint32_t next_local;    /* local addresses go round */
+    } shared;
+    wr_mutex lock; /* for the list of listeners */
+    weir_listener *listeners;
+};
+
+/* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */
+bool wr_runtime_admit(weir_runtime *runtime);
+
+/* wr_runtime_release: gives the place back. [any] */
+void wr_runtime_release(weir_runtime *runtime);
+
+/* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
+bool wr_runtime_stopping(const weir_runtime *runtime);
+
+/* wr_runtime_worker_drained: one more worker has nothing left; the last one tells all to finish. [worker] */
+void wr_runtime_worker_drained(weir_runtime *runtime);
+
+#endif

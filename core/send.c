@@ -1,0 +1,135 @@
+/* The way out: sends queue in the outbox, limits are applied, and the end of the pass writes. */
+#include <assert.h>
+
+#include "core/buffer.h"
+#include "core/conn.h"
+
+static bool is_sendable(const weir_conn *conn)
+{
+    return conn->state <= WR_CONN_OPEN && !conn->write_dead && conn->error == 0;
+}
+
+size_t weir_conn_queued(const weir_conn *conn)
+{
+    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+}
+
+/* on_slow is due: from the loop, never inside the embedder's own call; once until the outbox is back under its soft
+ * limit. */
+static void tell_slow(weir_conn *conn)
+{
+    if (conn->slow_told) return;
+    conn->tell_slow = true;
+    conn->slow_told = conn->slow;
+    wr_conn_touch(conn);
+}
+
+void wr_conn_apply_slow_policy(weir_conn *conn)
+{
+    switch (wr_conn_protocol(conn)->outbox.policy) {
+    case WEIR_SLOW_DISCONNECT:
+        wr_conn_fail(conn, WEIR_ESLOW, 0);
+        break;
+    case WEIR_SLOW_DROP_NEWEST:
+        conn->dropping = conn->slow; /* a message too large for an outbox that has room is dropped alone */
+        break;
+    case WEIR_SLOW_NOTIFY:
+        tell_slow(conn);
+        break;
+    }
+}
+
+/* Above the soft limit the clock runs; back under it everything about slowness is forgotten. */
+static void watch_soft_limit(weir_conn *conn)
+{
+    bool over = weir_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
+    if (over == conn->slow) return;
+    conn->slow = over;
+    conn->dropping = conn->slow_told = false;
+    if (!over) return;
+    conn->slow_ms = wr_conn_now_ms(conn);
+    wr_conn_rearm(conn);
+}
+
+static int refuse_slow(weir_conn *conn)
+{
+    wr_add(&conn->worker->counters.sends_dropped, 1);
+    return WEIR_ESLOW;
+}
+
+int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
+{
+    if (!is_sendable(conn)) return WEIR_ECLOSED;
+    if (size == 0) return 0;
+    if (conn->dropping) return refuse_slow(conn);
+    if (size + weir_conn_queued(conn) > wr_conn_protocol(conn)->outbox.hard_limit) {
+        wr_conn_apply_slow_policy(conn);
+        return refuse_slow(conn);
+    }
+    wr_pool *chunks = &conn->worker->owner.chunks;
+    int error = buf ? wr_outbox_share(&conn->outbox, chunks, buf)
+                    : wr_outbox_copy(&conn->outbox, chunks, bytes, (uint32_t)size);
+    if (error) {
+        wr_conn_fail(conn, error, 0);
+        return error;
+    }
+    wr_add(&conn->worker->counters.queued, size);
+    watch_soft_limit(conn);
+    if (conn->state == WR_CONN_OPEN) wr_conn_touch(conn);
+    return 0;
+}
+
+/* The peer reads no more. What it sent before may still be here, and is delivered first; then its end, or a deadline,
+ * ends the connection with this reason. */
+static void stop_sending(weir_conn *conn, int error, int system_error)
+{
+    uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks);
+    wr_sub(&conn->worker->counters.queued, dropped);
+    conn->write_dead = true;
+    conn->slow = false;
+    if (conn->state != WR_CONN_OPEN) return; /* it has its reason and its deadline */
+    conn->error = (int8_t)error;
+    conn->system_error = system_error;
+    conn->deadline_ms = wr_conn_now_ms(conn) + wr_conn_protocol(conn)->close_timeout_ms;
+    conn->has_deadline = true;
+    wr_conn_rearm(conn);
+}
+
+void wr_conn_sent(weir_conn *conn, int error, int system_error)
+{
+    uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.chunks);
+    wr_sub(&conn->worker->counters.queued, bytes);
+    if (conn->state == WR_CONN_GONE) return;
+    if (error == 0) {
+        wr_add(&conn->worker->counters.bytes_sent, bytes);
+        if (conn->slow) watch_soft_limit(conn);
+    } else {
+        stop_sending(conn, error, system_error);
+    }
+    if (conn->outbox.waiting || conn->state != WR_CONN_OPEN) wr_conn_touch(conn);
+}
+
+int weir_send(weir_conn *conn, const void *bytes, size_t size)
+{
+    assert(wr_worker_here() == conn->worker);
+    return wr_conn_enqueue(conn, bytes, size, NULL);
+}
+
+int weir_send_buf(weir_conn *conn, weir_buf *buf)
+{
+    assert(wr_worker_here() == conn->worker);
+    if (!buf) return WEIR_EINVAL;
+    return wr_conn_enqueue(conn, buf->bytes, buf->size, buf);
+}
+
+void weir_close(weir_conn *conn)
+{
+    assert(wr_worker_here() == conn->worker);
+    wr_conn_close(conn, WEIR_ECLOSED);
+}
+
+void weir_abort(weir_conn *conn)
+{
+    assert(wr_worker_here() == conn->worker);
+    wr_conn_fail(conn, WEIR_EABORTED, 0);
+}

@@ -1,0 +1,27 @@
+/* wr_service: a protocol as the embedder gave it, checked, with its defaults filled in. Of a listener, or of one
+ * connection that weir_connect opened. */
+#ifndef WR_SERVICE_H
+#define WR_SERVICE_H
+
+#include <weir/conn.h>
+
+enum {
+    WR_SESSION_MAX = 1 << 20,
+    WR_MESSAGE_MAX = 256 << 20,
+    WR_OUTBOX_MAX = 1 << 30,
+    WR_TIMEOUT_MAX = 1 << 30, /* twelve days: connections keep times in 32 bits of milliseconds */
+};
+
+typedef struct weir_listener weir_listener;
+typedef struct wr_connector wr_connector;
+
+typedef struct wr_service {
+    weir_protocol protocol;
+    weir_listener *listener; /* whose connections they are; NULL for one that was opened */
+    wr_connector *connector; /* whose connection it is; NULL for those that were accepted */
+} wr_service;
+
+/* wr_service_init: WEIR_EINVAL, with `*why` a static sentence. */
+int wr_service_init(wr_service *service, const weir_protocol *protocol, const char **why);
+
+#endif

@@ -1,0 +1,81 @@
+/* wr_slots: the connections of one worker by number, and what a weir_conn_id means.
+ *
+ * An id is worker (8 bits), slot (24) and the slot's generation (32) when the id was given out. The generation is
+ * bumped when the connection has gone, so that an old id finds nothing, whatever lives in the slot by then. Slots are
+ * never freed before the runtime, so other threads may look at their atomic parts. */
+#ifndef WR_SLOTS_H
+#define WR_SLOTS_H
+
+#include <stdatomic.h>
+#include <weir/conn.h>
+
+#include "core/memory.h"
+#include "platform/os.h"
+
+enum {
+    WR_SLOT_CHUNK = 512,
+    WR_SLOTS_MAX = 1 << 24,
+    WR_SLOT_CHUNKS_MAX = WR_SLOTS_MAX / WR_SLOT_CHUNK,
+    WR_WORKERS_MAX = 256,
+};
+
+typedef struct wr_slot {
+    struct {
+        weir_conn *conn; /* NULL while it has not come to its worker */
+    } owner;
+    struct {
+        _Atomic uint32_t generation; /* never 0 */
+        _Atomic uint32_t queued;     /* bytes that other threads have on the way to it */
+        _Atomic uint32_t hard_limit; /* of its outbox, for them */
+        _Atomic bool slow_told;      /* its worker has been told that they found it full */
+    } shared;
+    uint32_t next_free; /* under the lock */
+} wr_slot;
+
+typedef struct wr_slots {
+    wr_mutex lock; /* for taking and giving back only: twice a connection, hardly ever contended */
+    const wr_heap *heap;
+    wr_slot *_Atomic *chunks; /* chunk_max of them */
+    uint32_t chunk_max;
+    _Atomic uint32_t chunk_count;
+    uint32_t free;
+} wr_slots;
+
+/* wr_slots_init: for up to `capacity` connections at once. WEIR_ENOMEM. */
+int wr_slots_init(wr_slots *slots, const wr_heap *heap, uint32_t capacity);
+void wr_slots_destroy(wr_slots *slots);
+
+/* wr_slots_take: a free slot; its generation is that of the connection to come. [any]
+ * NULL: no memory, or all are taken. */
+wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit, uint32_t *number);
+
+/* wr_slots_give: the connection has gone (owner.conn is NULL again): its ids are dead from here on. [any] */
+void wr_slots_give(wr_slots *slots, uint32_t number);
+
+/* wr_slots_at: the slot of a number, NULL beyond those ever taken. [any] */
+wr_slot *wr_slots_at(const wr_slots *slots, uint32_t number);
+
+/* wr_slots_count: all that were ever made; for walking over them. [owner] */
+uint32_t wr_slots_count(const wr_slots *slots);
+
+static inline weir_conn_id wr_id_make(unsigned worker, uint32_t slot, uint32_t generation)
+{
+    return (uint64_t)worker << 56 | (uint64_t)slot << 32 | generation;
+}
+
+static inline unsigned wr_id_worker(weir_conn_id id)
+{
+    return (unsigned)(id >> 56);
+}
+
+static inline uint32_t wr_id_slot(weir_conn_id id)
+{
+    return (uint32_t)(id >> 32) & (WR_SLOTS_MAX - 1);
+}
+
+static inline uint32_t wr_id_generation(weir_conn_id id)
+{
+    return (uint32_t)id;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* wr_worker: one thread's share of a runtime: a queue, timers, a mailbox and the connections that live here. Nothing of
+ * it is shared on the way of a byte. */
+#ifndef WR_WORKER_H
+#define WR_WORKER_H
+
+#include <stdatomic.h>
+
+#include "core/mailbox.h"
+#include "core/memory.h"
+#include "core/slots.h"
+#include "core/stats.h"
+#include "core/timer.h"
+#include "platform/cq.h"
+#include "platform/os.h"
+
+enum {
+    WR_COMPLETIONS_MAX = 64, /* taken a pass: as many receive buffers are in use at once */
+};
+
+/* wr_op.tag: what an operation of core is embedded in. */
+enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR };
+
+/* wr_timer.tag, likewise. */
+enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED };
+
+typedef struct wr_acceptor wr_acceptor;
+
+struct wr_worker {
+    weir_runtime *runtime;
+    unsigned index;
+    wr_cq *cq;
+    struct {
+        wr_arena arena;
+        wr_wheel wheel;
+        wr_pool chunks;       /* of the outboxes */
+        uint64_t now_ns;      /* when this pass began */
+        uint64_t now_ms;      /* the same for the wheel */
+        weir_conn *dirty;     /* to be reconciled at the end of the pass */
+        weir_conn *dirty_end; /* the last of them */
+        wr_acceptor *acceptors;
+        uint32_t connections; /* here, in whatever state */
+        bool stopping;        /* no new connections; those that are here are closing */
+        bool drained;         /* has said so */
+        bool finished;        /* every worker is drained: the loop ends */
+    } owner;
+    struct {
+        _Atomic uint32_t load;          /* connections that are here or on their way, for placement */
+        _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
+        _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
+    } shared;
+    wr_slots slots;
+    wr_counters counters;
+    wr_message stop, finish;
+    wr_thread thread;
+};
+
+/* wr_worker_init: WEIR_ENOMEM, WEIR_EMFILE. Undone by wr_worker_destroy, also after a failure. */
+int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uint32_t capacity);
+
+/* wr_worker_destroy: the loop has ended, or never began. */
+void wr_worker_destroy(wr_worker *worker);
+
+/* wr_worker_step: one pass: waits until `deadline_ns` at most, serves what came, runs what is due, sends what was
+ * sent. Returns how many events it served. On the worker's thread. */
+unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns);
+
+/* wr_worker_run: steps until the runtime has stopped and drained. */
+void wr_worker_run(wr_worker *worker);
+
+/* wr_worker_drop_messages: takes what still stands in the mailbox of a worker that has ended. */
+void wr_worker_drop_messages(wr_worker *worker);
+
+/* wr_worker_check_drained: to be called where the last connection or acceptor may have gone. */
+void wr_worker_check_drained(wr_worker *worker);
+
+/* wr_worker_here: the worker whose callbacks this thread runs now; NULL outside of them. */
+wr_worker *wr_worker_here(void);
+
+static inline wr_memory *wr_worker_memory(wr_worker *worker)
+{
+    return &worker->owner.arena.memory;
+}
+
+#endif
