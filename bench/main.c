@@ -16,7 +16,7 @@ static const option_set contest_options = OPTION(SECONDS) | OPTION(ROUNDS) | OPT
                                           OPTION(JSON) | OPTION(TOGETHER) | OPTION(HELP);
 
 enum {
-    OWN_DESCRIPTORS = 320, /* of a process besides its connections: job_descriptors has the rest */
+    SPARE_DESCRIPTORS = 128, /* what a process has open besides what job_descriptors counts */
     SLICE_MS = 200,
     SHORTEST_SLICE_MS = 10,
     LONGEST_WARM_UP_MS = 40,
@@ -33,7 +33,7 @@ static void print_help(void)
     printf("\ncontenders:");
     for (const struct peer *const *each = registry_peers; *each; each++) printf(" %s", (*each)->name);
     printf("\n\noptions (weir-bench WORKLOAD --help lists those of one workload):\n");
-    options_print(OPTION(END) - 1);
+    options_print(OPTION_ALL);
 }
 
 static const struct workload *known_workload(const char *name)
@@ -62,9 +62,9 @@ static struct job job_of(const struct options *options, const struct workload *w
     }
     job.connections = workload->options & OPTION(CONNECTIONS) ? options->connections : job.window;
     unsigned limit = machine_raise_descriptors();
-    if (job_descriptors(&job) + OWN_DESCRIPTORS > limit) {
+    if (job_descriptors(&job) + SPARE_DESCRIPTORS > limit) {
         fail_usage("%u connections need %u descriptors, and a process may have %u here", job.connections,
-                   job_descriptors(&job) + OWN_DESCRIPTORS, limit);
+                   job_descriptors(&job) + SPARE_DESCRIPTORS, limit);
     }
     return job;
 }
@@ -183,27 +183,35 @@ static int load(const struct options *options)
     return 0;
 }
 
+typedef int (*subcommand)(const struct options *options);
+
+/* One of the two that run a side alone, or NULL. */
+static subcommand find_alone(const char *name)
+{
+    if (strcmp(name, "serve") == 0) return serve;
+    if (strcmp(name, "load") == 0) return load;
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "--help";
-    if (strcmp(what, "--help") == 0) {
+    struct options options;
+    options_parse(&options, argc > 2 ? argc - 2 : 0, argv + 2);
+    subcommand alone = find_alone(what);
+    if (strcmp(what, "--help") == 0 || (alone && options.given & OPTION(HELP))) {
         print_help();
         return argc > 1 ? 0 : 2;
     }
-    struct options options;
-    bool alone = strcmp(what, "serve") == 0 || strcmp(what, "load") == 0;
-    const struct workload *workload = alone ? NULL : known_workload(what);
-    options_parse(&options, argc - 2, argv + 2);
+    if (alone) return alone(&options);
+
+    const struct workload *workload = known_workload(what);
+    option_set used = contest_options | workload->options;
+    options_refuse_others(&options, used, workload->name);
     if (options.given & OPTION(HELP)) {
-        if (alone) {
-            print_help();
-        } else {
-            printf("%s: %s\n\n", workload->name, workload->what);
-            options_print(contest_options | workload->options);
-        }
+        printf("%s: %s\n\n", workload->name, workload->what);
+        options_print(used);
         return 0;
     }
-    if (alone) return what[0] == 's' ? serve(&options) : load(&options);
-    options_refuse_others(&options, contest_options | workload->options, workload->name);
     return compare(workload, &options);
 }

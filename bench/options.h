@@ -26,6 +26,7 @@ enum option {
 /* Some of the options: OPTION(SIZE) | OPTION(WINDOW). */
 typedef uint32_t option_set;
 #define OPTION(name) (1u << OPTION_##name)
+#define OPTION_ALL   (OPTION(END) - 1)
 
 struct options {
     option_set given;

@@ -46,6 +46,7 @@ struct server {
     int epoll, listener;
     void (*opened)(struct server *server, int fd);
     unsigned row;
+    unsigned descriptors;
     struct conn *conns; /* by descriptor */
     uint8_t *buffer;
 };
@@ -77,6 +78,7 @@ static void close_at_once(struct server *server, int fd)
 
 static void watch_conn(struct server *server, int fd)
 {
+    if ((unsigned)fd >= server->descriptors) fail("more connections than --connections says");
     net_watch(server->epoll, fd, readable, (uint64_t)fd);
 }
 
@@ -161,14 +163,15 @@ static void echo(struct server *server, int fd, uint32_t events)
 
 static void serve(const struct job *job, void (*opened)(struct server *server, int fd))
 {
-    unsigned descriptors = job_descriptors(job);
-    struct server server = { .epoll = net_epoll(), .listener = net_listen(), .opened = opened };
-    server.conns = calloc(descriptors, sizeof server.conns[0]);
+    struct server server = {
+        .epoll = net_epoll(), .listener = net_listen(), .opened = opened, .descriptors = job_descriptors(job)
+    };
+    server.conns = calloc(server.descriptors, sizeof server.conns[0]);
     server.buffer = malloc(BUFFER);
     if (!server.conns || !server.buffer) fail("out of memory");
     /* Grows the descriptor table once: under load and with a second thread that takes milliseconds each time. */
-    int high = fcntl(server.listener, F_DUPFD_CLOEXEC, (int)descriptors - 1);
-    if (high < 0) fail_system("descriptor %u", descriptors - 1);
+    int high = fcntl(server.listener, F_DUPFD_CLOEXEC, (int)server.descriptors - 1);
+    if (high < 0) fail_system("descriptor %u", server.descriptors - 1);
     close(high);
     net_watch(server.epoll, server.listener, EPOLLIN, (uint64_t)server.listener);
     serve_ready(net_port(server.listener));
