@@ -118,7 +118,7 @@ static int send_to(weir_runtime *runtime, weir_conn_id id, const void *bytes, si
 {
     wr_worker *worker;
     wr_slot *slot = find_slot(runtime, id, &worker);
-    if (!slot) return WEIR_EINVAL;
+    if (!slot || (!bytes && !buf && size > 0)) return WEIR_EINVAL;
     if (!is_alive(slot, id)) {
         atomic_fetch_add_explicit(&worker->shared.dead_sends, 1, memory_order_relaxed);
         return 0;
@@ -130,10 +130,10 @@ static int send_to(weir_runtime *runtime, weir_conn_id id, const void *bytes, si
         atomic_fetch_sub_explicit(&slot->shared.queued, (uint32_t)size, memory_order_relaxed);
         return WEIR_ENOMEM;
     }
-    if (buf)
-        request->buf = weir_buf_retain(buf);
-    else
+    if (bytes)
         memcpy(request->bytes, bytes, size);
+    else
+        request->buf = weir_buf_retain(buf);
     wr_message_post(worker, &request->message);
     return 0;
 }

@@ -143,7 +143,7 @@ uint64_t wr_wheel_next_ms(const wr_wheel *wheel)
 static void advance(wr_wheel *wheel, uint64_t now_ms)
 {
     wr_timer **tail = &wheel->due;
-    struct place place;
+    struct place place = { 0, 0 };
     for (uint64_t start; (start = next_slot(wheel, &place)) <= now_ms;) {
         /* What was beyond the wheel, after a jump of more than two years: once, and not for each two years of it. */
         if (start > (wheel->now_ms | SPAN_MASK)) start = now_ms & ~SPAN_MASK;
