@@ -235,21 +235,30 @@ __attribute__((noinline)) static void wr_epoll_poll_kernel(wr_epoll *cq, uint64_
     assert(count >= 0 || errno == EINTR);
 }
 
+/* Where there is more to deliver than room, nobody may always come last: posts and sockets take turns, and the results
+ * of submits had the last wait for themselves. */
+static unsigned collect(wr_epoll *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    cq->owner.posts_first = !cq->owner.posts_first;
+    if (cq->owner.posts_first) count += take_posts(cq, out, capacity);
+    count += serve_ready(cq, out + count, capacity - count);
+    if (!cq->owner.posts_first) count += take_posts(cq, out + count, capacity - count);
+    return count + take_done(cq, out + count, capacity - count);
+}
+
 static unsigned epoll_wait_completions(wr_cq *base, wr_completion *out, unsigned capacity, uint64_t deadline_ns)
 {
     wr_epoll *cq = wr_epoll_of(base);
     assert(capacity > 0);
-    unsigned count = take_done(cq, out, capacity);
-    if (count > 0 && !cq->owner.poll_owed) {
+    if (cq->owner.done && !cq->owner.poll_owed) {
         cq->owner.poll_owed = true; /* a poll after each send would be one system call in four: see cq.h, 7 */
-        return count;
+        return take_done(cq, out, capacity);
     }
     cq->owner.poll_owed = false;
-    bool at_hand = count > 0 || cq->owner.ready != WR_NO_SLOT || !wr_posts_empty(&cq->posts);
+    bool at_hand = cq->owner.done || cq->owner.ready != WR_NO_SLOT || !wr_posts_empty(&cq->posts);
     wr_epoll_poll_kernel(cq, at_hand ? WR_DEADLINE_NOW : deadline_ns);
-    count += take_posts(cq, out + count, capacity - count);
-    count += serve_ready(cq, out + count, capacity - count);
-    return count + take_done(cq, out + count, capacity - count);
+    return collect(cq, out, capacity);
 }
 
 static void epoll_destroy(wr_cq *base)

@@ -62,6 +62,7 @@ typedef struct wr_epoll {
         wr_pool buffers;
         wr_op *done, **done_end;   /* results of submits, in order */
         bool poll_owed;            /* the last wait did not ask the kernel */
+        bool posts_first;          /* in this wait, if it is short of room */
         uint32_t ready, ready_end; /* slots that may have something to do */
         wr_socket **chunks;
         uint32_t chunk_count, chunk_room, free_slot;
