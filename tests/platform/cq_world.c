@@ -1,0 +1,363 @@
+#include "cq_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "platform/os.h"
+
+static void *counted_alloc(wr_memory *base, size_t size)
+{
+    world_memory *memory = WR_CONTAINER_OF(base, world_memory, base);
+    if (memory->allocations_left == 0) return NULL;
+    if (memory->allocations_left != UINT64_MAX) memory->allocations_left--;
+    return malloc(size);
+}
+
+static void counted_free(wr_memory *base, void *block, size_t size)
+{
+    (void)base;
+    memset(block, 0xdd, size); /* `size` must be what was asked for: ASan tells if it is more */
+    free(block);
+}
+
+void world_open(world *w, const struct wr_cq_ops *ops)
+{
+    *w = (world){ .ops = ops, .capacity = WORLD_BATCH };
+    w->memory =
+        (world_memory){ .base = { .alloc = counted_alloc, .free = counted_free }, .allocations_left = UINT64_MAX };
+    cr_assert_eq(wr_cq_create(ops, &w->cq, &(wr_cq_options){ .memory = &w->memory.base }), 0);
+}
+
+void world_close(world *w)
+{
+    if (w->path[0]) {
+        wr_cq_discard(w->cq, w->path_owner);
+        wr_os_path_remove(w->path);
+    }
+    wr_cq_destroy(w->cq);
+    cr_assert_eq(w->memory.base.used, 0, "%llu bytes did not come back", (unsigned long long)w->memory.base.used);
+}
+
+void world_on_each_backend(void (*body)(world *w))
+{
+    for (const struct wr_cq_ops *const *ops = wr_cq_backends; *ops; ops++) {
+        world w;
+        world_open(&w, *ops);
+        body(&w);
+        cr_assert_null(w.in_flight, "the test leaves an operation in flight, whose deed is gone");
+        world_close(&w);
+    }
+}
+
+/* ---- waiting ---- */
+
+static void take_off(world *w, const deed *d)
+{
+    deed **link = &w->in_flight;
+    while (*link && *link != d) link = &(*link)->next;
+    cr_assert_not_null(*link, "a completion of an operation that is not in flight");
+    *link = d->next;
+}
+
+/* A socket's close is the last that comes of it. */
+static void check_close(const world *w, const deed *close)
+{
+    cr_assert_eq(close->error, 0);
+    for (const deed *other = w->in_flight; other; other = other->next) {
+        bool same = other->sock.slot == close->sock.slot && other->sock.generation == close->sock.generation;
+        cr_assert_not(same, "an operation of kind %d is in flight after the close", other->op.kind);
+    }
+}
+
+static void note_accepted(deed *d, const wr_completion *c)
+{
+    cr_assert_eq(d->op.kind, WR_OP_ACCEPT, "only an accept has more to come");
+    cr_assert(d->op.pending);
+    if (c->error) {
+        d->errors++;
+        return;
+    }
+    cr_assert_lt(d->accepted_count, DEED_ACCEPTED_MAX);
+    d->accepted[d->accepted_count] = c->socket;
+    d->peers[d->accepted_count] = c->peer;
+    d->accepted_count++;
+}
+
+static void note_final(world *w, deed *d, const wr_completion *c)
+{
+    take_off(w, d);
+    cr_assert_not(d->op.pending);
+    cr_assert_not(d->done);
+    d->done = true;
+    d->turn = ++w->turns;
+    d->error = c->error;
+    d->system_error = c->system_error;
+    if (d->op.kind == WR_OP_ACCEPT) cr_assert_neq(c->error, 0, "an accept ends with an error alone");
+    if (d->op.kind == WR_OP_CLOSE) check_close(w, d);
+    if (d->op.kind == WR_OP_CONNECT && c->error == 0) {
+        d->sock = c->connected;
+        cr_assert_neq(d->sock.generation, 0);
+    }
+    if (d->op.kind == WR_OP_RECV && c->error == 0) {
+        cr_assert_geq(c->size, 1);
+        cr_assert_not_null(c->buffer);
+        d->size = c->size;
+        d->buffer = c->buffer;
+    }
+}
+
+unsigned world_pump(world *w, uint64_t deadline_ns)
+{
+    wr_completion out[WORLD_BATCH];
+    cr_assert_leq(w->capacity, WORLD_BATCH);
+    unsigned count = wr_cq_wait(w->cq, out, w->capacity, deadline_ns);
+    cr_assert_leq(count, w->capacity);
+    for (unsigned i = 0; i < count; i++) {
+        deed *d = WR_CONTAINER_OF(out[i].op, deed, op);
+        if (out[i].flags & WR_MORE)
+            note_accepted(d, &out[i]);
+        else
+            note_final(w, d, &out[i]);
+    }
+    return count;
+}
+
+uint64_t world_in_ms(world *w, uint64_t ms)
+{
+    return wr_cq_now(w->cq) + ms * 1000000;
+}
+
+void world_await(world *w, const deed *d)
+{
+    uint64_t deadline_ns = world_in_ms(w, WORLD_PATIENCE_MS);
+    while (!d->done) {
+        cr_assert_lt(wr_cq_now(w->cq), deadline_ns, "an operation of kind %d never completed", d->op.kind);
+        world_pump(w, deadline_ns);
+    }
+}
+
+void world_await_accepted(world *w, const deed *accept, unsigned count)
+{
+    uint64_t deadline_ns = world_in_ms(w, WORLD_PATIENCE_MS);
+    while (accept->accepted_count < count) {
+        cr_assert_lt(wr_cq_now(w->cq), deadline_ns, "%u of %u accepted", accept->accepted_count, count);
+        world_pump(w, deadline_ns);
+    }
+}
+
+void world_settle(world *w)
+{
+    uint64_t silent_ns = world_in_ms(w, WORLD_SILENCE_MS);
+    while (wr_cq_now(w->cq) < silent_ns) {
+        if (world_pump(w, silent_ns) > 0) silent_ns = world_in_ms(w, WORLD_SILENCE_MS);
+    }
+}
+
+/* ---- submitting ---- */
+
+static void begin(world *w, deed *d, wr_sock sock)
+{
+    wr_op op = d->op;
+    memset(d, 0, offsetof(deed, accepted));
+    d->op = op;
+    d->sock = sock;
+    d->next = w->in_flight;
+    w->in_flight = d;
+}
+
+static void check_submitted(const deed *d, enum wr_op_kind kind)
+{
+    cr_assert(d->op.pending);
+    cr_assert_not(d->done, "completed inline");
+    cr_assert_eq(d->op.kind, kind);
+}
+
+void world_post(world *w, deed *d)
+{
+    begin(w, d, (wr_sock){ 0 });
+    wr_cq_post(w->cq, &d->op);
+    check_submitted(d, WR_OP_POST);
+}
+
+void world_accept(world *w, wr_sock listener, deed *d)
+{
+    begin(w, d, listener);
+    wr_cq_accept(w->cq, listener, &d->op);
+    check_submitted(d, WR_OP_ACCEPT);
+}
+
+void world_connect_from(world *w, const wr_addr *local, const wr_endpoint *remote, deed *d)
+{
+    wr_connect_params params = { .remote = *remote, .local = local };
+    begin(w, d, (wr_sock){ 0 });
+    wr_cq_connect(w->cq, &params, &d->op);
+    memset(&params, 0xff, sizeof params); /* they have been read */
+    check_submitted(d, WR_OP_CONNECT);
+}
+
+void world_connect(world *w, const wr_endpoint *remote, deed *d)
+{
+    world_connect_from(w, NULL, remote, d);
+}
+
+void world_recv(world *w, wr_sock sock, deed *d)
+{
+    begin(w, d, sock);
+    wr_cq_recv(w->cq, sock, &d->op);
+    check_submitted(d, WR_OP_RECV);
+}
+
+void world_send(world *w, wr_sock sock, const wr_slice *slices, deed *d)
+{
+    begin(w, d, sock);
+    wr_cq_send(w->cq, sock, &d->op, slices);
+    check_submitted(d, WR_OP_SEND);
+}
+
+void world_end(world *w, wr_sock sock, bool reset, deed *d)
+{
+    begin(w, d, sock);
+    wr_cq_close(w->cq, sock, &d->op, reset);
+    check_submitted(d, WR_OP_CLOSE);
+}
+
+void world_return(world *w, deed *d)
+{
+    cr_assert_not_null(d->buffer);
+    wr_cq_buf_return(w->cq, d->buffer);
+    d->buffer = NULL;
+}
+
+/* ---- submitting and waiting ---- */
+
+/* The port of a listener that lives as long as the world makes the path no other test's. */
+static void name_path(world *w)
+{
+    wr_listen_params params = { .local = { .addr = { .ip = { 127, 0, 0, 1 }, .family = WR_FAMILY_IPV4 } },
+                                .backlog = 1 };
+    wr_listen_result result;
+    cr_assert_eq(wr_cq_listen(w->cq, &params, &result), 0);
+    w->path_owner = result.socket;
+    snprintf(w->path, sizeof w->path, "weir-test-%u.sock", result.bound.port);
+}
+
+static wr_endpoint loopback(world *w, enum wr_family family)
+{
+    wr_endpoint endpoint = { .addr.family = (uint8_t)family };
+    if (family == WR_FAMILY_IPV4) memcpy(endpoint.addr.ip, (const uint8_t[]){ 127, 0, 0, 1 }, 4);
+    if (family == WR_FAMILY_IPV6) endpoint.addr.ip[15] = 1;
+    if (family == WR_FAMILY_UNIX) {
+        if (!w->path[0]) name_path(w);
+        memcpy(endpoint.path, w->path, sizeof w->path);
+    }
+    return endpoint;
+}
+
+bool world_listen(world *w, enum wr_family family, wr_sock *listener, wr_endpoint *where)
+{
+    if (family == WR_FAMILY_UNIX && !(w->ops->caps & WR_CAP_UNIX)) return false;
+    wr_listen_params params = { .local = loopback(w, family), .backlog = 512 };
+    wr_listen_result result;
+    int error = wr_cq_listen(w->cq, &params, &result);
+    if (family == WR_FAMILY_IPV6 && (error == WEIR_EAFNOSUPPORT || error == WEIR_EADDRNOTAVAIL)) return false;
+    cr_assert_eq(error, 0, "listen: %d, system error %d", error, result.system_error);
+    *where = params.local;
+    where->addr.port = result.bound.port;
+    *listener = world_adopt(w, result.socket);
+    return true;
+}
+
+wr_sock world_listen_ipv4(world *w, wr_endpoint *where)
+{
+    wr_sock listener;
+    cr_assert(world_listen(w, WR_FAMILY_IPV4, &listener, where));
+    return listener;
+}
+
+wr_endpoint world_nowhere(world *w)
+{
+    wr_endpoint where;
+    wr_sock listener = world_listen_ipv4(w, &where);
+    world_finish(w, listener);
+    return where;
+}
+
+wr_sock world_adopt(world *w, wr_detached socket)
+{
+    wr_sock sock;
+    cr_assert_eq(wr_cq_adopt(w->cq, socket, &sock), 0);
+    cr_assert_neq(sock.generation, 0);
+    return sock;
+}
+
+pair world_pair_at(world *w, wr_sock listener, const wr_endpoint *where)
+{
+    deed accept = { 0 }, connect = { 0 };
+    world_accept(w, listener, &accept);
+    world_connect(w, where, &connect);
+    world_await(w, &connect);
+    cr_assert_eq(connect.error, 0);
+    world_await_accepted(w, &accept, 1);
+    wr_cq_cancel(w->cq, &accept.op);
+    world_await(w, &accept);
+    return (pair){ .a = connect.sock, .b = world_adopt(w, accept.accepted[0]) };
+}
+
+pair world_pair(world *w)
+{
+    wr_endpoint where;
+    wr_sock listener = world_listen_ipv4(w, &where);
+    pair p = world_pair_at(w, listener, &where);
+    world_finish(w, listener);
+    return p;
+}
+
+void world_finish(world *w, wr_sock sock)
+{
+    deed close = { 0 };
+    world_end(w, sock, false, &close);
+    world_await(w, &close);
+}
+
+void world_finish_pair(world *w, pair p)
+{
+    world_finish(w, p.a);
+    world_finish(w, p.b);
+}
+
+void world_say(world *w, wr_sock sock, const void *bytes, uint32_t size)
+{
+    deed send = { 0 };
+    wr_slice slice = { .data = bytes, .size = size };
+    world_send(w, sock, &slice, &send);
+    world_await(w, &send);
+    cr_assert_eq(send.error, 0);
+}
+
+void world_hear(world *w, wr_sock sock, void *bytes, size_t size)
+{
+    deed recv = { 0 };
+    size_t heard = 0;
+    while (heard < size) {
+        world_recv(w, sock, &recv);
+        world_await(w, &recv);
+        cr_assert_eq(recv.error, 0, "%d after %zu of %zu bytes", recv.error, heard, size);
+        cr_assert_leq(recv.size, size - heard, "more bytes than were sent");
+        memcpy((uint8_t *)bytes + heard, recv.buffer, recv.size);
+        heard += recv.size;
+        world_return(w, &recv);
+    }
+}
+
+int world_hear_end(world *w, wr_sock sock, size_t *size)
+{
+    deed recv = { 0 };
+    *size = 0;
+    for (;;) {
+        world_recv(w, sock, &recv);
+        world_await(w, &recv);
+        if (recv.error) return recv.error;
+        *size += recv.size;
+        world_return(w, &recv);
+    }
+}

@@ -1,0 +1,141 @@
+/* What the conformance tests of the completion queue (platform/cq.h) share: a queue whose memory counts and can be made
+ * to refuse, operations that remember what came of them, and connected sockets.
+ *
+ * A test's body runs on every backend of the build and uses nothing but cq.h: no descriptors, no system's sockets.
+ * Where a peer is needed, it is another socket of a queue. While it waits, a world checks of each submit that it does
+ * not complete inline, and of each completion what holds for all (platform/cq.h, 1, 2 and 5). */
+#ifndef WR_CQ_WORLD_H
+#define WR_CQ_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "harness/weir_test.h"
+#include "platform/cq.h"
+
+enum {
+    WORLD_PATIENCE_MS = 20000, /* before a test says that something never came */
+    WORLD_SILENCE_MS = 20,     /* to find that nothing comes */
+    WORLD_BATCH = 64,          /* completions a wait, unless a test says otherwise */
+    DEED_ACCEPTED_MAX = 256,
+};
+
+/* An operation, and what came of it. It may be submitted again once it is done. */
+typedef struct deed deed;
+struct deed {
+    wr_op op;
+    deed *next;    /* in flight */
+    wr_sock sock;  /* it was submitted on; CONNECT: what it connected */
+    bool done;     /* the final completion came */
+    unsigned turn; /* ... as the world's so manieth, from 1 */
+    int error;
+    int system_error;
+    uint32_t size;   /* RECV */
+    uint8_t *buffer; /* RECV: leased */
+    unsigned errors; /* ACCEPT: with WR_MORE */
+    unsigned accepted_count;
+    wr_detached accepted[DEED_ACCEPTED_MAX]; /* from here on not cleared by a submit: accepted_count says what counts */
+    wr_addr peers[DEED_ACCEPTED_MAX];
+};
+
+/* A memory that knows what is out, and that refuses when told to. */
+typedef struct world_memory {
+    wr_memory base;
+    uint64_t allocations_left; /* UINT64_MAX: never refuses */
+} world_memory;
+
+typedef struct world {
+    const struct wr_cq_ops *ops;
+    wr_cq *cq;
+    world_memory memory;
+    unsigned capacity; /* of a wait */
+    unsigned turns;    /* final completions so far */
+    deed *in_flight;
+    char path[64]; /* of a Unix-domain socket; empty until one is asked for */
+    wr_detached path_owner;
+} world;
+
+/* Two ends of a connection in one queue. */
+typedef struct pair {
+    wr_sock a; /* connected */
+    wr_sock b; /* accepted */
+} pair;
+
+/* CQ_TEST: a test whose body runs in a fresh world on each backend. */
+#define CQ_TEST(suite, name)                          \
+    static void suite##_##name##_body(world *w);      \
+    Test(suite, name)                                 \
+    {                                                 \
+        world_on_each_backend(suite##_##name##_body); \
+    }                                                 \
+    static void suite##_##name##_body(world *w)
+
+void world_on_each_backend(void (*body)(world *w));
+
+/* world_open, world_close: a queue; closing it asserts that all of its memory came back. */
+void world_open(world *w, const struct wr_cq_ops *ops);
+void world_close(world *w);
+
+/* ---- waiting ---- */
+
+/* world_pump: one wait; returns how many completions it brought. */
+unsigned world_pump(world *w, uint64_t deadline_ns);
+
+/* world_await: waits until the deed is done; the test fails if that never happens. */
+void world_await(world *w, const deed *d);
+
+/* world_await_accepted: waits until the accept has delivered so many sockets in all. */
+void world_await_accepted(world *w, const deed *accept, unsigned count);
+
+/* world_settle: waits until nothing has come for WORLD_SILENCE_MS. */
+void world_settle(world *w);
+
+/* world_in_ms: a deadline. */
+uint64_t world_in_ms(world *w, uint64_t ms);
+
+/* ---- submitting ---- */
+
+void world_post(world *w, deed *d);
+void world_accept(world *w, wr_sock listener, deed *d);
+void world_connect(world *w, const wr_endpoint *remote, deed *d);
+void world_connect_from(world *w, const wr_addr *local, const wr_endpoint *remote, deed *d);
+void world_recv(world *w, wr_sock sock, deed *d);
+void world_send(world *w, wr_sock sock, const wr_slice *slices, deed *d);
+void world_end(world *w, wr_sock sock, bool reset, deed *d);
+
+/* world_return: gives the buffer of a finished recv back. */
+void world_return(world *w, deed *d);
+
+/* ---- submitting and waiting ---- */
+
+/* world_listen: a listener on the loopback, with a port or path of its own; `*where` is what to connect to. False: this
+ * system has no such family. */
+bool world_listen(world *w, enum wr_family family, wr_sock *listener, wr_endpoint *where);
+
+/* world_listen_ipv4: the same where it must be. */
+wr_sock world_listen_ipv4(world *w, wr_endpoint *where);
+
+/* world_nowhere: an IPv4 endpoint of the loopback where nobody listens. */
+wr_endpoint world_nowhere(world *w);
+
+/* world_adopt: adopts what must be adoptable. */
+wr_sock world_adopt(world *w, wr_detached socket);
+
+/* world_pair: a connection over IPv4; world_pair_at: over a listener without a pending accept. */
+pair world_pair(world *w);
+pair world_pair_at(world *w, wr_sock listener, const wr_endpoint *where);
+
+/* world_finish: closes a socket, and waits for that. */
+void world_finish(world *w, wr_sock sock);
+void world_finish_pair(world *w, pair p);
+
+/* world_say: sends, and waits until all is sent. world_hear: receives exactly that many bytes. */
+void world_say(world *w, wr_sock sock, const void *bytes, uint32_t size);
+void world_hear(world *w, wr_sock sock, void *bytes, size_t size);
+
+/* world_hear_end: receives until there is no more, and returns why; `*size` counts the bytes before it. */
+int world_hear_end(world *w, wr_sock sock, size_t *size);
+
+#endif
