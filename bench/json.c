@@ -25,8 +25,10 @@ static void write_spread(FILE *file, const char *name, const struct spread *spre
 
 static void write_usage(FILE *file, const char *name, const struct usage *usage)
 {
-    fprintf(file, "\"%s\": {\"cpu_ns\": %" PRIu64 ", \"user_ns\": %" PRIu64 ", \"system_ns\": %" PRIu64 "}", name,
-            usage->cpu_ns, usage->user_ns, usage->system_ns);
+    fprintf(file,
+            "\"%s\": {\"cpu_ns\": %" PRIu64 ", \"user_ns\": %" PRIu64 ", \"system_ns\": %" PRIu64
+            ", \"waited_ns\": %" PRIu64 "}",
+            name, usage->cpu_ns, usage->user_ns, usage->system_ns, usage->waited_ns);
 }
 
 static void write_latency(FILE *file, uint64_t p50, uint64_t p99, uint64_t p999, uint64_t worst)

@@ -91,12 +91,16 @@ static void print_notes(const struct contest *contest, const struct summary *sum
         printf("The two sides share a core: rates and latencies say little, CPU time per operation counts.\n");
         return;
     }
-    printf("The %s was saturated (its core over 95 %% busy) in", contest->workload->contender_drives ? "sink" : "load");
+    const char *other = contest->workload->contender_drives ? "sink" : "load";
+    printf("The %s was saturated (over 95 %% of the time that it could have the core) in", other);
     for (unsigned i = 0; i < contest->count; i++) {
         printf("%s %u of %u slices with %s", i ? "," : "", summaries[i].saturated, contest->rounds_done,
                contest->contenders[i].name);
     }
     printf(".\n");
+    double disturbed = summary_disturbed(contest);
+    if (disturbed > 0.05)
+        printf("Other processes kept the %s from its core for %.0f %% of the time.\n", other, disturbed * 100);
 }
 
 void report_table(const struct contest *contest)

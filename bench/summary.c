@@ -63,7 +63,8 @@ struct summary summary_of(const struct contest *contest, unsigned which)
         const struct sample *sample = &contest->contenders[which].samples[i];
         user_ns += sample->contender.user_ns;
         system_ns += sample->contender.system_ns;
-        if ((double)sample->other.cpu_ns > 0.95 * (double)sample->elapsed_ns) summary.saturated++;
+        double could_run_ns = (double)sample->elapsed_ns - (double)sample->other.waited_ns;
+        if ((double)sample->other.cpu_ns > 0.95 * could_run_ns) summary.saturated++;
     }
     double both_ns = (double)(user_ns + system_ns);
     if (both_ns > 0) {
@@ -71,4 +72,17 @@ struct summary summary_of(const struct contest *contest, unsigned which)
         summary.system_us = summary.cpu_us.median * (double)system_ns / both_ns;
     }
     return summary;
+}
+
+double summary_disturbed(const struct contest *contest)
+{
+    double elapsed_ns = 0, waited_ns = 0;
+    for (unsigned which = 0; which < contest->count; which++) {
+        for (unsigned i = 0; i < contest->rounds_done; i++) {
+            const struct sample *sample = &contest->contenders[which].samples[i];
+            elapsed_ns += (double)sample->elapsed_ns;
+            waited_ns += (double)sample->other.waited_ns;
+        }
+    }
+    return elapsed_ns > 0 ? waited_ns / elapsed_ns : 0;
 }

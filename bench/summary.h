@@ -14,9 +14,13 @@ struct summary {
     struct spread cpu_us;
     double user_us, system_us; /* the median, split as over the whole contest: one slice is too short for that */
     struct spread ratio;       /* CPU per operation, to that of the first contender in the same round */
-    unsigned saturated;        /* rounds in which the other side used over 95 % of its core */
+    unsigned saturated;        /* rounds in which the other side ran for over 95 % of the time that it could */
 };
 
 struct summary summary_of(const struct contest *contest, unsigned which);
+
+/* summary_disturbed: the share of the time in which the other side waited while its core was taken. With a core of its
+ * own that is the work of processes that do not belong to the contest. */
+double summary_disturbed(const struct contest *contest);
 
 #endif

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "usage.h"
 
+#include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -16,6 +17,17 @@ static uint64_t from_timeval(struct timeval time)
     return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_usec * NS_PER_US;
 }
 
+/* The second number of schedstat, which for a process is that of its main thread. */
+static uint64_t read_waited(void)
+{
+    FILE *file = fopen("/proc/self/schedstat", "re");
+    if (!file) return 0;
+    unsigned long long ran_ns, waited_ns;
+    if (fscanf(file, "%llu %llu", &ran_ns, &waited_ns) != 2) waited_ns = 0;
+    fclose(file);
+    return waited_ns;
+}
+
 uint64_t clock_ns(void)
 {
     return read_clock(CLOCK_MONOTONIC);
@@ -27,14 +39,16 @@ struct usage usage_now(void)
     getrusage(RUSAGE_SELF, &split);
     return (struct usage){ .cpu_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID),
                            .user_ns = from_timeval(split.ru_utime),
-                           .system_ns = from_timeval(split.ru_stime) };
+                           .system_ns = from_timeval(split.ru_stime),
+                           .waited_ns = read_waited() };
 }
 
 struct usage usage_between(const struct usage *before, const struct usage *after)
 {
     return (struct usage){ .cpu_ns = after->cpu_ns - before->cpu_ns,
                            .user_ns = after->user_ns - before->user_ns,
-                           .system_ns = after->system_ns - before->system_ns };
+                           .system_ns = after->system_ns - before->system_ns,
+                           .waited_ns = after->waited_ns - before->waited_ns };
 }
 
 struct usage usage_since(const struct usage *before)

@@ -16,6 +16,7 @@ struct usage {
     uint64_t cpu_ns;
     uint64_t user_ns;
     uint64_t system_ns;
+    uint64_t waited_ns; /* of the main thread: ready to run, but its core was taken; 0 where the kernel does not say */
 };
 
 uint64_t clock_ns(void);
