@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELP_COLUMN = 36 };
+enum { HELP_COLUMN = 40 };
 
 static uint64_t largest(const struct option *option)
 {
