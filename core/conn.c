@@ -35,7 +35,7 @@ weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memor
     return NULL;
 }
 
-void wr_conn_destroy(weir_conn *conn)
+static void destroy(weir_conn *conn)
 {
     wr_worker *worker = conn->worker;
     wr_connector *connector = conn->service->connector;
@@ -76,7 +76,7 @@ static void leave_worker(weir_conn *conn)
     if (conn->service->listener) wr_listener_leave(conn->service->listener, &conn->peer);
     if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
     conn->slot->owner.conn = NULL;
-    wr_conn_destroy(conn);
+    destroy(conn);
     worker->owner.connections--;
     atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
     wr_runtime_release(runtime);
@@ -194,7 +194,7 @@ int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached soc
 {
     weir_conn *conn = wr_conn_create(worker, service, wr_worker_memory(worker));
     if (!conn || wr_cq_adopt(worker->cq, socket, &conn->sock) != 0) {
-        if (conn) wr_conn_destroy(conn);
+        if (conn) destroy(conn);
         wr_cq_discard(worker->cq, socket);
         return WEIR_ENOMEM;
     }

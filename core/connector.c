@@ -90,12 +90,14 @@ static wr_worker *choose_worker(weir_runtime *runtime, uint32_t wanted)
     return &runtime->workers[next % runtime->worker_count];
 }
 
-/* The connection is made here, so that its id can be returned and memory fails here, and is given to its worker. */
+/* The connection is made here, so that its id can be returned and a lack of memory shows here; then it goes to its
+ * worker, which starts it. On that worker itself there is nowhere to go. */
 static int launch(weir_runtime *runtime, wr_connector *connector, uint32_t wanted_worker, weir_conn_id *out)
 {
     wr_worker *worker = choose_worker(runtime, wanted_worker);
+    bool is_here = wr_worker_here() == worker;
     if (!wr_runtime_admit(runtime)) return WEIR_ELIMIT;
-    weir_conn *conn = wr_conn_create(worker, &connector->service, NULL);
+    weir_conn *conn = wr_conn_create(worker, &connector->service, is_here ? wr_worker_memory(worker) : NULL);
     if (!conn) {
         wr_runtime_release(runtime);
         return WEIR_ENOMEM;
@@ -104,7 +106,10 @@ static int launch(weir_runtime *runtime, wr_connector *connector, uint32_t wante
     connector->conn = conn;
     connector->service.connector = connector;
     if (out) *out = weir_conn_get_id(conn);
-    wr_message_post(worker, &connector->message);
+    if (is_here && !worker->owner.stopping)
+        wr_conn_start(conn);
+    else
+        wr_message_post(worker, &connector->message); /* also when stopping: on_close comes from the loop */
     return 0;
 }
 

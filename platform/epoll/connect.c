@@ -76,7 +76,7 @@ void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
         error = wr_epoll_register(cq, s, sock.slot, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
         if (error == 0) return;
     }
-    if (error == 0 && wr_socket_is_own_peer(fd, &params->remote.addr)) error = ECONNREFUSED;
+    if (error == 0 && wr_socket_is_own_peer(fd, params)) error = ECONNREFUSED;
     if (error)
         fail(cq, s, sock.slot, error);
     else
@@ -89,12 +89,7 @@ static int connect_result(int fd)
     socklen_t length = sizeof error;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
     if (error) return error;
-    struct sockaddr_storage address;
-    length = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &length) != 0) return errno;
-    wr_addr peer;
-    wr_sockaddr_read(&peer, &address);
-    return wr_socket_is_own_peer(fd, &peer) ? ECONNREFUSED : 0;
+    return wr_socket_is_own_peer(fd, NULL) ? ECONNREFUSED : 0;
 }
 
 void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s, uint32_t slot)

@@ -169,19 +169,36 @@ int wr_socket_open(const wr_connect_params *params, int *out)
     return 0;
 }
 
-bool wr_socket_is_own_peer(int fd, const wr_addr *remote)
+static bool is_same_ip(const wr_addr *a, const wr_addr *b)
 {
-    if (remote->family == WR_FAMILY_UNIX) return false;
-    wr_addr local;
-    wr_socket_local(fd, &local);
-    if (local.port != remote->port) return false;
-    /* `remote` may be 0.0.0.0, which the kernel takes for loopback: ask whom it connected to. */
+    return a->family == b->family && memcmp(a->ip, b->ip, a->family == WR_FAMILY_IPV4 ? 4 : 16) == 0;
+}
+
+/* 0.0.0.0 and [::] leave the choice to the kernel. */
+static bool is_specific(const wr_addr *addr)
+{
+    static const uint8_t unspecified[16];
+    return memcmp(addr->ip, unspecified, sizeof addr->ip) != 0;
+}
+
+static bool cannot_be_own_peer(const wr_connect_params *params)
+{
+    return params && params->local && is_specific(params->local) && is_specific(&params->remote.addr) &&
+           !is_same_ip(params->local, &params->remote.addr);
+}
+
+bool wr_socket_is_own_peer(int fd, const wr_connect_params *params)
+{
+    if (cannot_be_own_peer(params)) return false; /* without a system call */
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
-    wr_addr peer;
+    wr_addr local, peer;
+    wr_socket_local(fd, &local);
+    if (local.family == WR_FAMILY_UNIX || local.family == WR_FAMILY_NONE) return false;
+    if (params && local.port != params->remote.addr.port) return false;
     if (getpeername(fd, (struct sockaddr *)&address, &length) != 0) return false;
     wr_sockaddr_read(&peer, &address);
-    return peer.port == local.port && peer.family == local.family && memcmp(peer.ip, local.ip, sizeof local.ip) == 0;
+    return peer.port == local.port && is_same_ip(&peer, &local);
 }
 
 void wr_socket_close(int fd, bool reset)

@@ -23,8 +23,9 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out);
 int wr_socket_open(const wr_connect_params *params, int *fd);
 
 /* wr_socket_is_own_peer: whether the kernel has connected the socket to itself, which happens on one host when the
- * ephemeral port it chose is the one it was to connect to (3,504 attempts sufficed in a test). */
-bool wr_socket_is_own_peer(int fd, const wr_addr *remote);
+ * ephemeral port it chose is the one it was to connect to (3,504 attempts sufficed in a test). `params` NULL: no longer
+ * known. */
+bool wr_socket_is_own_peer(int fd, const wr_connect_params *params);
 
 /* wr_socket_close: closes; `reset` sends RST instead of FIN. */
 void wr_socket_close(int fd, bool reset);
