@@ -157,5 +157,6 @@ uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns)
         next = (due > now_ns ? due : now_ns) + interval;
     } while (!atomic_compare_exchange_weak_explicit(&limits->due_ns, &due, next, memory_order_relaxed,
                                                     memory_order_relaxed));
-    return next > now_ns + burst ? next - burst - now_ns : 0;
+    /* Another one now would make its own interval due too: it fits if all of them lie within the burst. */
+    return next + interval > now_ns + burst ? next + interval - burst - now_ns : 0;
 }
