@@ -220,6 +220,8 @@ Test(timer, the_end_of_time_is_no_exception)
     wr_wheel_init(&wheel, 0);
     wr_wheel_arm(&wheel, &never, UINT64_MAX);
     cr_assert_eq(never.due_ms, DUE_MAX);
+    wr_wheel_arm(&wheel, &never, DUE_MAX + 1); /* not 0, though its low 56 bits are */
+    cr_assert_eq(never.due_ms, DUE_MAX);
     wr_wheel_arm(&wheel, &last, DUE_MAX - 1);
     cr_assert_lt(wr_wheel_next_ms(&wheel), DUE_MAX);
     cr_assert_null(wr_wheel_take(&wheel, DUE_MAX - 2));
@@ -259,6 +261,18 @@ Test(timer, a_jump_of_any_size_costs_what_it_fires, .timeout = 10)
         cr_assert_gt(taken, TIMERS / 2);
         next_wake(&wheel, now);
     }
+}
+
+Test(timer, a_jump_over_all_of_time_moves_each_timer_once, .timeout = 10)
+{
+    enum { TIMERS = 20000 };
+    static wr_timer timers[TIMERS];
+    wr_wheel wheel;
+    wr_wheel_init(&wheel, 0);
+    for (int i = 0; i < TIMERS; i++) wr_wheel_arm(&wheel, &timers[i], DUE_MAX);
+    cr_assert_null(wr_wheel_take(&wheel, DUE_MAX - 1));
+    for (int i = 0; i < TIMERS; i++) cr_assert_not_null(wr_wheel_take(&wheel, DUE_MAX));
+    cr_assert_null(wr_wheel_take(&wheel, DUE_MAX));
 }
 
 /* As above: anything that looks through the timers on an arm or a take would not end. */
