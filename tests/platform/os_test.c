@@ -85,7 +85,7 @@ Test(clock, a_sleep_may_pass_a_second)
     wr_os_sleep_ms(SLEEP_MS);
     uint64_t slept_ms = (wr_os_now_ns() - before) / 1000000;
     cr_assert_geq(slept_ms, SLEEP_MS);
-    cr_assert_lt(slept_ms, 10U * SLEEP_MS, "slept for %llu ms", (unsigned long long)slept_ms);
+    cr_assert_lt(slept_ms, (uint64_t)10 * SLEEP_MS, "slept for %llu ms", (unsigned long long)slept_ms);
 }
 
 Test(cores, there_is_at_least_one)
