@@ -98,10 +98,11 @@ void wr_conn_touch(weir_conn *conn)
 
 /* Deadlines. */
 
-static void set_deadline(weir_conn *conn, uint32_t in_ms)
+void wr_conn_set_deadline(weir_conn *conn, uint32_t in_ms)
 {
     conn->deadline_ms = wr_conn_now_ms(conn) + in_ms;
     conn->has_deadline = true;
+    conn->rearm = true;
 }
 
 /* How long until the given time of the worker's 32-bit clock; 0 when it has passed. */
@@ -134,8 +135,9 @@ static uint32_t next_deadline(const weir_conn *conn)
     return next;
 }
 
-void wr_conn_rearm(weir_conn *conn)
+static void rearm(weir_conn *conn)
 {
+    conn->rearm = false;
     uint32_t left = next_deadline(conn);
     if (left == UINT32_MAX) return; /* one that is armed for nothing finds that out when it fires */
     uint64_t due = conn->worker->owner.now_ms + left;
@@ -173,7 +175,7 @@ void wr_conn_expire(weir_conn *conn)
     if (conn->state <= WR_CONN_OPEN && conn->slow &&
         time_left(now, conn->slow_ms + protocol->outbox.soft_limit_ms) == 0)
         wr_conn_apply_slow_policy(conn);
-    if (conn->state != WR_CONN_GONE) wr_conn_rearm(conn);
+    if (conn->state != WR_CONN_GONE) rearm(conn);
 }
 
 /* Birth. */
@@ -184,10 +186,10 @@ static void open_conn(weir_conn *conn)
     conn->state = WR_CONN_OPEN;
     conn->received_ms = wr_conn_now_ms(conn);
     conn->has_deadline = false;
-    if (protocol->handshake_timeout_ms) set_deadline(conn, protocol->handshake_timeout_ms);
+    conn->rearm = true; /* for the idle deadline */
+    if (protocol->handshake_timeout_ms) wr_conn_set_deadline(conn, protocol->handshake_timeout_ms);
     wr_conn_touch(conn);
     if (protocol->on_open) protocol->on_open(conn);
-    if (conn->state != WR_CONN_GONE) wr_conn_rearm(conn);
 }
 
 int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer)
@@ -224,8 +226,8 @@ void wr_conn_start(weir_conn *conn)
         leave_worker(conn);
         return;
     }
-    set_deadline(conn, connector->timeout_ms);
-    wr_conn_rearm(conn);
+    wr_conn_set_deadline(conn, connector->timeout_ms);
+    rearm(conn);
     connect_next(conn);
 }
 
@@ -277,8 +279,7 @@ void wr_conn_close(weir_conn *conn, int error)
     settle_reason(conn, error, 0);
     conn->state = WR_CONN_CLOSING;
     conn->slow = false;
-    set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
-    wr_conn_rearm(conn);
+    wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
     wr_conn_touch(conn);
 }
 
@@ -306,8 +307,8 @@ void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms)
     if (conn->state == WR_CONN_OPEN && protocol->on_stop) protocol->on_stop(conn);
     wr_conn_close(conn, WEIR_ESTOPPED);
     if (conn->state != WR_CONN_CLOSING && conn->state != WR_CONN_DRAINING) return;
-    if (time_left(wr_conn_now_ms(conn), conn->deadline_ms) > timeout_ms) set_deadline(conn, timeout_ms);
-    wr_conn_rearm(conn);
+    if (time_left(wr_conn_now_ms(conn), conn->deadline_ms) > timeout_ms) wr_conn_set_deadline(conn, timeout_ms);
+    wr_conn_touch(conn);
 }
 
 /* The peer has sent FIN, and all that came before it has been delivered. */
@@ -367,6 +368,7 @@ void wr_conn_reconcile(weir_conn *conn)
     }
     if (conn->state == WR_CONN_CLOSING || conn->state == WR_CONN_DRAINING) reconcile_end(conn);
     if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
+    if (conn->rearm && conn->state != WR_CONN_GONE) rearm(conn);
     if (conn->state == WR_CONN_GONE && !conn->close.pending && conn->sock.generation == 0) leave_worker(conn);
 }
 

@@ -54,6 +54,7 @@ struct weir_conn {
     uint8_t state;        /* enum wr_conn_state */
     bool dirty : 1;
     bool has_deadline : 1;
+    bool rearm : 1;       /* a deadline may be nearer than the timer */
     bool got_message : 1; /* past the handshake */
     bool has_sent : 1;    /* the peer has a tail of ours that a reset could destroy */
     bool peer_ended : 1;  /* FIN was received */
@@ -103,8 +104,8 @@ void wr_conn_fail(weir_conn *conn, int error, int system_error);
 /* wr_conn_stop: the runtime is stopping: on_stop, then the orderly end within `timeout_ms`. [worker] */
 void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms);
 
-/* wr_conn_rearm: the timer fires at the connection's next deadline, or before. [worker] */
-void wr_conn_rearm(weir_conn *conn);
+/* wr_conn_set_deadline: the one that its state is under, from now. The next reconcile arms the timer. [worker] */
+void wr_conn_set_deadline(weir_conn *conn, uint32_t in_ms);
 
 static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
 {

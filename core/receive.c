@@ -147,6 +147,6 @@ void weir_conn_resume(weir_conn *conn)
     if (conn->state != WR_CONN_OPEN || !conn->paused) return;
     conn->paused = false;
     conn->received_ms = wr_conn_now_ms(conn);
-    wr_conn_rearm(conn);
+    conn->rearm = true;
     wr_conn_touch(conn);
 }

@@ -48,7 +48,7 @@ static void watch_soft_limit(weir_conn *conn)
     conn->dropping = conn->slow_told = false;
     if (!over) return;
     conn->slow_ms = wr_conn_now_ms(conn);
-    wr_conn_rearm(conn);
+    conn->rearm = true;
 }
 
 static int refuse_slow(weir_conn *conn)
@@ -90,9 +90,7 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     if (conn->state != WR_CONN_OPEN) return; /* it has its reason and its deadline */
     conn->error = (int8_t)error;
     conn->system_error = system_error;
-    conn->deadline_ms = wr_conn_now_ms(conn) + wr_conn_protocol(conn)->close_timeout_ms;
-    conn->has_deadline = true;
-    wr_conn_rearm(conn);
+    wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
 }
 
 void wr_conn_sent(weir_conn *conn, int error, int system_error)
@@ -106,7 +104,7 @@ void wr_conn_sent(weir_conn *conn, int error, int system_error)
     } else {
         stop_sending(conn, error, system_error);
     }
-    if (conn->outbox.waiting || conn->state != WR_CONN_OPEN) wr_conn_touch(conn);
+    if (conn->outbox.waiting || conn->rearm || conn->state != WR_CONN_OPEN) wr_conn_touch(conn);
 }
 
 int weir_send(weir_conn *conn, const void *bytes, size_t size)
