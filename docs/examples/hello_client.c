@@ -20,13 +20,14 @@ static void on_message(weir_conn *conn, const void *bytes, size_t size)
     weir_close(conn);
 }
 
-/* Called exactly once, also for a connection that never opened. */
+/* Called exactly once, also for a connection that never opened. The system has no code for what weir itself decides,
+ * such as that the server took too long to answer. */
 static void on_close(weir_conn *conn, weir_reason reason)
 {
-    if (!connected)
+    if (!connected && reason.system_error != 0)
         printf("Connect ErrorCode : %d\n", reason.system_error);
     else if (!answered)
-        printf("Disconnected: %s\n", weir_strerror(reason.error));
+        printf("No answer: %s\n", weir_strerror(reason.error));
     weir_runtime_stop(weir_conn_runtime(conn));
 }
 
@@ -42,10 +43,7 @@ int main(int argc, char **argv)
     int err = weir_runtime_create(&runtime, &(weir_runtime_options){ .workers = 1 });
     if (err == 0) err = weir_connect(runtime, address, &protocol, &(weir_connect_options){ .failure = &failure }, NULL);
     if (err == 0) err = weir_runtime_run(runtime);
-    if (failure.error != 0)
-        printf("%s\n", failure.text);
-    else if (err != 0)
-        printf("hello_client: %s\n", weir_strerror(err));
+    if (err != 0) printf("hello_client: %s\n", failure.error == err ? failure.text : weir_strerror(err));
     weir_runtime_destroy(runtime);
     return answered ? 0 : 1;
 }

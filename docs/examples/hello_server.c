@@ -74,7 +74,7 @@ int main(int argc, char **argv)
         printf("Listening on %s\n", weir_listener_address(listener).text);
         err = weir_runtime_run(runtime);
     }
-    if (failure.error != 0)
+    if (err != 0 && failure.error == err)
         print_failure(&failure);
     else if (err != 0)
         printf("hello_server: %s\n", weir_strerror(err));
