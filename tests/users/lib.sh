@@ -2,6 +2,7 @@
 # A script is called with the build folder, and perhaps names of tests. It defines functions test_NAME, which run in the
 # order of the file, and ends with `run_tests "$@"`.
 # Each wait is for an event (a line, an exit, what the peer receives), under a limit that no healthy run comes near.
+# shellcheck shell=bash
 
 set -u
 limit_s=30
