@@ -92,10 +92,10 @@ static void print_notes(const struct contest *contest, const struct summary *sum
         return;
     }
     const char *other = contest->workload->contender_drives ? "sink" : "load";
-    printf("The %s was saturated (over 95 %% of the time that it could have the core) in", other);
+    printf("Slices, of %u, in which the %s was saturated (over 95 %% of the time that it could have its core):",
+           contest->rounds_done, other);
     for (unsigned i = 0; i < contest->count; i++) {
-        printf("%s %u of %u slices with %s", i ? "," : "", summaries[i].saturated, contest->rounds_done,
-               contest->contenders[i].name);
+        printf("%s %s %u", i ? "," : "", contest->contenders[i].name, summaries[i].saturated);
     }
     printf(".\n");
     double disturbed = summary_disturbed(contest);
