@@ -98,26 +98,16 @@ static weir_listener *make_listener(weir_runtime *runtime, const wr_service *ser
     return listener;
 }
 
-/* The first socket of a shared port is opened without sharing, to find out whether the address is anyone's;
- * SO_REUSEPORT would let a second server of the same user slip in beside the first, and take half of its players. */
-static int probe_address(weir_listener *listener, const wr_listen_params *params, wr_listen_result *result)
-{
-    wr_cq *cq = listener->acceptors[0].worker->cq;
-    wr_listen_params alone = *params;
-    alone.shared_port = false;
-    int error = wr_cq_listen(cq, &alone, result);
-    if (error == 0) wr_cq_discard(cq, result->socket);
-    return error;
-}
-
-/* Opens all sockets before any worker hears of them: all of them, or none. */
+/* Opens all sockets before any worker hears of them: all of them, or none. The first one claims the port: sharing it
+ * would let a second server of the same user slip in beside the first, and take half of its players. */
 static int open_sockets(weir_listener *listener, const weir_listen_options *options, wr_listen_result *result)
 {
     wr_listen_params params = { .local = listener->endpoint,
                                 .backlog = options->backlog ? options->backlog : DEFAULT_BACKLOG,
                                 .shared_port = listener->acceptor_count > 1 || options->share_port,
+                                .claims_port = listener->acceptor_count > 1 && !options->share_port,
                                 .ipv6_only = options->ipv6_only };
-    int error = params.shared_port && !options->share_port ? probe_address(listener, &params, result) : 0;
+    int error = 0;
     unsigned opened = 0;
     while (error == 0 && opened < listener->acceptor_count) {
         wr_acceptor *acceptor = &listener->acceptors[opened];
@@ -126,6 +116,7 @@ static int open_sockets(weir_listener *listener, const weir_listen_options *opti
         acceptor->detached = result->socket;
         if (result->bound.family != WR_FAMILY_NONE && result->bound.family != WR_FAMILY_UNIX)
             params.local.addr.port = result->bound.port;
+        params.claims_port = false; /* it is ours */
         opened++;
     }
     if (error)

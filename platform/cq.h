@@ -113,6 +113,7 @@ typedef struct wr_listen_params {
     wr_endpoint local;
     uint32_t backlog;
     bool shared_port; /* several listeners on one port, the kernel spreads: only with WR_CAP_SHARED_PORT */
+    bool claims_port; /* with shared_port: fail if any other listener has it already, one that shares too */
     bool ipv6_only;
 } wr_listen_params;
 

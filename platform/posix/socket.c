@@ -103,13 +103,15 @@ static bool remove_dead_unix_file(const struct sockaddr_storage *address, sockle
 }
 
 /* SO_REUSEADDR lets a restarted server bind while connections of its predecessor are in TIME_WAIT; on Linux it does not
- * let two live listeners share a port. SO_REUSEPORT does. TCP_NODELAY is inherited by what is accepted, which saves a
- * system call a connection: a server that gathers its writes has no use for Nagle's delay. */
+ * let two live listeners share a port (two sockets that are only bound may: the listen of one of them then fails).
+ * SO_REUSEPORT does; set after the listen, it lets in only later ones that have it too. TCP_NODELAY
+ * is inherited by what is accepted, which saves a system call a connection: a server that gathers its writes has no use
+ * for Nagle's delay. */
 static bool configure_listener(int fd, const wr_listen_params *params)
 {
     if (params->local.addr.family == WR_FAMILY_UNIX) return true;
     if (!set_flag(fd, SOL_SOCKET, SO_REUSEADDR, 1)) return false;
-    if (params->shared_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return false;
+    if (params->shared_port && !params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return false;
     if (!set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return false;
     return params->local.addr.family != WR_FAMILY_IPV6 || set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, params->ipv6_only);
 }
@@ -141,6 +143,8 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     }
     if (bound != 0) return listen_failed(out, WR_STEP_BIND, fd);
     if (listen(fd, (int)params->backlog) != 0) return listen_failed(out, WR_STEP_LISTEN, fd);
+    if (params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+        return listen_failed(out, WR_STEP_LISTEN, fd);
     wr_socket_local(fd, &out->bound);
     out->socket.os = fd;
     return 0;
