@@ -19,7 +19,7 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/weir-config.cmake ${CMAKE_CURRENT_BINA
 
 set(WEIR_PC_LIBS_PRIVATE "-pthread")
 if(WEIR_HAVE_JEMALLOC)
-  string(APPEND WEIR_PC_LIBS_PRIVATE " -ljemalloc")
+  string(APPEND WEIR_PC_LIBS_PRIVATE " -ljemalloc -lm") # libjemalloc.a needs the mathematics
 endif()
 foreach(library IN LISTS WEIR_SYSTEM_LIBRARIES)
   string(APPEND WEIR_PC_LIBS_PRIVATE " -l${library}")
