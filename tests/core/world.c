@@ -364,6 +364,103 @@ weir_conn *world_conn(world *w, weir_conn_id id)
     return slot->owner.conn;
 }
 
+typedef struct deed {
+    world *w;
+    weir_conn_id id;
+    const void *bytes;
+    size_t size;
+    weir_buf *buf;
+    int result;
+} deed;
+
+static void do_send(void *data)
+{
+    deed *d = data;
+    d->result = weir_send(world_conn(d->w, d->id), d->bytes, d->size);
+}
+
+static void do_send_buf(void *data)
+{
+    deed *d = data;
+    d->result = weir_send_buf(world_conn(d->w, d->id), d->buf);
+}
+
+static void do_close(void *data)
+{
+    deed *d = data;
+    weir_close(world_conn(d->w, d->id));
+}
+
+static void do_abort(void *data)
+{
+    deed *d = data;
+    weir_abort(world_conn(d->w, d->id));
+}
+
+static void do_pause(void *data)
+{
+    deed *d = data;
+    weir_conn_pause(world_conn(d->w, d->id));
+}
+
+static void do_resume(void *data)
+{
+    deed *d = data;
+    weir_conn_resume(world_conn(d->w, d->id));
+}
+
+static void do_queued(void *data)
+{
+    deed *d = data;
+    d->size = weir_conn_queued(world_conn(d->w, d->id));
+}
+
+static void run_deed(void (*run)(void *data), deed *d)
+{
+    world_run(d->w, wr_id_worker(d->id), run, d);
+}
+
+int world_send(world *w, weir_conn_id id, const void *bytes, size_t size)
+{
+    deed d = { .w = w, .id = id, .bytes = bytes, .size = size };
+    run_deed(do_send, &d);
+    return d.result;
+}
+
+int world_send_buf(world *w, weir_conn_id id, weir_buf *buf)
+{
+    deed d = { .w = w, .id = id, .buf = buf };
+    run_deed(do_send_buf, &d);
+    return d.result;
+}
+
+void world_close(world *w, weir_conn_id id)
+{
+    run_deed(do_close, &(deed){ .w = w, .id = id });
+}
+
+void world_abort(world *w, weir_conn_id id)
+{
+    run_deed(do_abort, &(deed){ .w = w, .id = id });
+}
+
+void world_pause(world *w, weir_conn_id id)
+{
+    run_deed(do_pause, &(deed){ .w = w, .id = id });
+}
+
+void world_resume(world *w, weir_conn_id id)
+{
+    run_deed(do_resume, &(deed){ .w = w, .id = id });
+}
+
+size_t world_queued(world *w, weir_conn_id id)
+{
+    deed d = { .w = w, .id = id };
+    run_deed(do_queued, &d);
+    return d.size;
+}
+
 uint64_t world_random(uint64_t *state)
 {
     *state ^= *state >> 12;

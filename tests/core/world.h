@@ -40,9 +40,8 @@ typedef struct world {
     weir_runtime_options runtime_options;
     weir_listen_options listen_options;
     const char *address; /* NULL: 127.0.0.1:0 */
-    void *data;
-    bool manual; /* the test drives: WORLD_AWAIT and all waits of raw.h poll */
-    bool keeps;  /* remember the messages, see world_message_is */
+    bool manual;         /* the test drives: WORLD_AWAIT and all waits of raw.h poll */
+    bool keeps;          /* remember the messages, see world_message_is */
     bool no_listener;
 
     weir_runtime *runtime;
@@ -133,6 +132,15 @@ void world_run(world *w, unsigned worker, void (*run)(void *data), void *data);
 
 /* world_conn: the connection of an id, for what only its worker may do: in functions of world_run. */
 weir_conn *world_conn(world *w, weir_conn_id id);
+
+/* world_send and so on: the function of weir by that name, called on the connection's worker while the test waits. */
+int world_send(world *w, weir_conn_id id, const void *bytes, size_t size);
+int world_send_buf(world *w, weir_conn_id id, weir_buf *buf);
+void world_close(world *w, weir_conn_id id);
+void world_abort(world *w, weir_conn_id id);
+void world_pause(world *w, weir_conn_id id);
+void world_resume(world *w, weir_conn_id id);
+size_t world_queued(world *w, weir_conn_id id);
 
 /* world_fill: bytes that differ by position and by seed. */
 void world_fill(void *bytes, size_t size, uint64_t seed);
