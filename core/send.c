@@ -88,6 +88,10 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     conn->write_dead = true;
     conn->slow = false;
     if (conn->state != WR_CONN_OPEN) return; /* it has its reason and its deadline */
+    if (conn->end_told) {                    /* nothing can come any more, so nothing would find out */
+        wr_conn_fail(conn, error, system_error);
+        return;
+    }
     conn->error = (int8_t)error;
     conn->system_error = system_error;
     wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
