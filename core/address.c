@@ -98,6 +98,8 @@ void wr_address_format(weir_address *out, const wr_addr *addr, const char *path)
         char ip[WR_IP_TEXT_MAX];
         wr_os_ip_format(addr, ip);
         out->family = ipv6 ? WEIR_FAMILY_IPV6 : WEIR_FAMILY_IPV4;
+        memcpy(out->ip, addr->ip, sizeof out->ip);
+        out->scope = addr->scope;
         out->port = addr->port;
         (void)snprintf(out->host, sizeof out->host, "%s", ip);
         (void)snprintf(out->text, sizeof out->text, ipv6 ? "[%s]:%u" : "%s:%u", ip, (unsigned)addr->port);

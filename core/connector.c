@@ -39,21 +39,11 @@ static void arrive(wr_worker *worker, wr_message *message)
     wr_conn_start(WR_CONTAINER_OF(message, wr_connector, message)->conn);
 }
 
-static int parse_locals(wr_connector *connector, const weir_connect_options *options, const char **why)
+static wr_addr local_of(const weir_address *address)
 {
-    for (uint32_t i = 0; i < connector->local_count; i++) {
-        wr_endpoint local;
-        if (!options->local_addresses[i] || wr_address_parse(&local, options->local_addresses[i], why) != 0) {
-            *why = "a local address is not understood";
-            return WEIR_EADDRESS;
-        }
-        if (local.addr.family != connector->remote.addr.family || local.addr.family == WR_FAMILY_UNIX) {
-            *why = "a local address is of another family than the address";
-            return WEIR_EINVAL;
-        }
-        connector->locals[i] = local.addr;
-    }
-    return 0;
+    wr_addr local = { .port = address->port, .scope = address->scope, .family = (uint8_t)address->family };
+    memcpy(local.ip, address->ip, sizeof local.ip);
+    return local;
 }
 
 static int refuse_options(const weir_runtime *runtime, const weir_connect_options *options, const wr_endpoint *remote,
@@ -70,6 +60,12 @@ static int refuse_options(const weir_runtime *runtime, const weir_connect_option
     if (options->local_address_count > LOCAL_ADDRESSES_MAX ||
         (options->local_address_count && !options->local_addresses)) {
         *why = "local_address_count is over 65536, or local_addresses is NULL";
+        return WEIR_EINVAL;
+    }
+    for (uint32_t i = 0; i < options->local_address_count; i++) {
+        unsigned family = options->local_addresses[i].family;
+        if (family == remote->addr.family && family != WR_FAMILY_UNIX) continue;
+        *why = "a local address is of another family than the address";
         return WEIR_EINVAL;
     }
     if (remote->addr.family != WR_FAMILY_UNIX && remote->addr.port == 0) {
@@ -137,12 +133,9 @@ int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol
                                  .remote = remote,
                                  .timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS,
                                  .local_count = options->local_address_count };
-    error = parse_locals(connector, options, &why);
-    if (error == 0) {
-        error = launch(runtime, connector, options->worker, out);
-        why = weir_strerror(error);
-    }
+    for (uint32_t i = 0; i < connector->local_count; i++) connector->locals[i] = local_of(&options->local_addresses[i]);
+    error = launch(runtime, connector, options->worker, out);
     if (error == 0) return 0;
     wr_connector_free(runtime, connector);
-    return wr_failure_option(&failure, error, why);
+    return wr_failure_option(&failure, error, weir_strerror(error));
 }

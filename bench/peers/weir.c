@@ -76,6 +76,7 @@ struct attempt {
 struct client {
     weir_runtime *runtime;
     const char *address;
+    weir_address sources[NET_SOURCES];
     unsigned workers;
     sem_t lane_done;
     struct lane lanes[];
@@ -87,12 +88,12 @@ static bool start(struct attempt *attempt)
     uint64_t now_ns = clock_ns();
     if (!tally_may_start(&lane->tally, &lane->limit, now_ns)) return false;
     attempt->since_ns = now_ns;
+    const struct client *client = lane->client;
     weir_failure failure;
-    weir_connect_options options = { .local_addresses = net_source_texts,
+    weir_connect_options options = { .local_addresses = client->sources,
                                      .local_address_count = NET_SOURCES,
                                      .worker = lane->worker + 1,
                                      .failure = &failure };
-    const struct client *client = lane->client;
     int error = weir_connect(client->runtime, client->address, &attempt->protocol, &options, NULL);
     if (error != 0) fail("weir_connect: %s", failure.error == error ? failure.text : weir_strerror(error));
     return true;
@@ -144,6 +145,9 @@ static void *client_create(const struct job *job)
     client->runtime = create_runtime(job);
     client->address = job->address;
     client->workers = job->workers;
+    for (int i = 0; i < NET_SOURCES; i++) {
+        check(weir_address_parse(&client->sources[i], net_source_texts[i], NULL), net_source_texts[i]);
+    }
     for (unsigned i = 0; i < job->workers; i++) {
         lane_create(client, i, job->window / job->workers + (i < job->window % job->workers));
     }

@@ -28,6 +28,8 @@ typedef enum weir_family {
 typedef struct weir_address {
     char text[128]; /* as weir_listen would take it; "unix:" alone for the nameless end of a Unix-domain socket */
     char host[112]; /* the text without port and brackets, "127.0.0.1"; the path of a Unix-domain socket */
+    uint8_t ip[16]; /* network byte order; IPv4 in the first four, the rest 0 */
+    uint32_t scope; /* of a link-local IPv6 address: the interface's number */
     uint16_t port;  /* host byte order; 0 for a Unix-domain socket */
     weir_family family;
 } weir_address;

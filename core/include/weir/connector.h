@@ -10,9 +10,10 @@ extern "C" {
 
 typedef struct weir_connect_options {
     uint32_t timeout_ms; /* until the connection is there; 0: 10 s */
-    /* Addresses of this host to connect from, such as "10.0.0.2:0", used in turn: each has its own 28,000 or so
-     * ephemeral ports. The next one is tried when one has none left. Of the same family as the address. */
-    const char *const *local_addresses;
+    /* Addresses of this host to connect from, as weir_address_parse makes them of "10.0.0.2:0", used in turn: each has
+     * its own 28,000 or so ephemeral ports. The next one is tried when one has none left. Of the family of the address;
+     * copied. */
+    const weir_address *local_addresses;
     uint32_t local_address_count;
     /* The worker that gets the connection, counted from 1; 0: all in turn. */
     uint32_t worker;
