@@ -5,7 +5,8 @@
 
 #include "core/buffer.h"
 
-/* A chunk of copies, or a reference to a buffer (then only the header is allocated). */
+/* A chunk of the pool with up to WR_COPY_MAX bytes of copies; or one copy that is larger, in a block of its own; or a
+ * reference to a buffer (then only the header is allocated). */
 struct wr_segment {
     wr_slice slice; /* first: the backend's list is ours */
     weir_buf *buf;  /* NULL: the bytes follow */
@@ -24,6 +25,11 @@ static wr_segment *next_of(const wr_segment *segment)
     return segment_of(segment->slice.next);
 }
 
+static bool is_chunk(const wr_segment *segment)
+{
+    return !segment->buf && segment->slice.size <= WR_COPY_MAX;
+}
+
 static void append(wr_outbox *outbox, wr_segment *segment)
 {
     segment->slice.next = NULL;
@@ -40,8 +46,10 @@ static void free_segment(wr_segment *segment, wr_pool *chunks)
     if (segment->buf) {
         weir_buf_release(segment->buf);
         wr_free(chunks->memory, segment, sizeof *segment);
-    } else {
+    } else if (is_chunk(segment)) {
         wr_pool_put(chunks, segment);
+    } else {
+        wr_free(chunks->memory, segment, sizeof *segment + segment->slice.size);
     }
 }
 
@@ -61,42 +69,29 @@ static uint32_t free_list(wr_segment *segment, wr_pool *chunks)
 static bool append_to_last_chunk(wr_outbox *outbox, const void *bytes, uint32_t size)
 {
     wr_segment *last = outbox->end;
-    if (!outbox->waiting || last->buf || WR_CHUNK_SIZE - sizeof *last - last->slice.size < size) return false;
+    if (!outbox->waiting || !is_chunk(last) || WR_COPY_MAX - last->slice.size < size) return false;
     memcpy(last->bytes + last->slice.size, bytes, size);
     last->slice.size += size;
     outbox->bytes += size;
     return true;
 }
 
-static int share_owned(wr_outbox *outbox, wr_pool *chunks, weir_buf *buf)
-{
-    wr_segment *segment = wr_alloc(chunks->memory, sizeof *segment);
-    if (!segment) return WEIR_ENOMEM;
-    *segment = (wr_segment){ .slice = { .data = buf->bytes, .size = buf->size }, .buf = buf };
-    append(outbox, segment);
-    return 0;
-}
-
 int wr_outbox_share(wr_outbox *outbox, wr_pool *chunks, weir_buf *buf)
 {
     assert(buf->size > 0);
-    int error = share_owned(outbox, chunks, buf);
-    if (error == 0) weir_buf_retain(buf);
-    return error;
+    if (buf->size <= WR_SHARE_MIN && append_to_last_chunk(outbox, buf->bytes, buf->size)) return 0;
+    wr_segment *segment = wr_alloc(chunks->memory, sizeof *segment);
+    if (!segment) return WEIR_ENOMEM;
+    *segment = (wr_segment){ .slice = { .data = buf->bytes, .size = buf->size }, .buf = weir_buf_retain(buf) };
+    append(outbox, segment);
+    return 0;
 }
 
 int wr_outbox_copy(wr_outbox *outbox, wr_pool *chunks, const void *bytes, uint32_t size)
 {
     assert(size > 0);
     if (append_to_last_chunk(outbox, bytes, size)) return 0;
-    if (size > WR_COPY_MAX) {
-        weir_buf *buf = weir_buf_copy(bytes, size);
-        if (!buf) return WEIR_ENOMEM;
-        int error = share_owned(outbox, chunks, buf);
-        if (error) weir_buf_release(buf);
-        return error;
-    }
-    wr_segment *segment = wr_pool_get(chunks);
+    wr_segment *segment = size <= WR_COPY_MAX ? wr_pool_get(chunks) : wr_alloc(chunks->memory, sizeof *segment + size);
     if (!segment) return WEIR_ENOMEM;
     segment->slice.data = segment->bytes;
     segment->slice.size = size;

@@ -15,7 +15,8 @@ enum {
     WR_CHUNK_SIZE = 2048,             /* a pool block: a header and about 2,000 bytes of copies */
     WR_CHUNKS_KEPT = 256,             /* free blocks a worker keeps: half a megabyte */
     WR_SEND_BATCH_MAX = 256 * 1024,   /* bytes in flight: progress is seen, and memory freed, by the batch */
-    WR_COPY_MAX = WR_CHUNK_SIZE - 48, /* a larger copy gets a buffer of its own */
+    WR_COPY_MAX = WR_CHUNK_SIZE - 48, /* what a chunk holds; a larger copy gets a block of its own */
+    WR_SHARE_MIN = 1024,              /* see wr_outbox_share */
 };
 
 typedef struct wr_segment wr_segment;
@@ -29,7 +30,9 @@ typedef struct wr_outbox {
 /* wr_outbox_copy: appends a copy of `size` (at least 1) bytes. WEIR_ENOMEM: the outbox is as before. */
 int wr_outbox_copy(wr_outbox *outbox, wr_pool *chunks, const void *bytes, uint32_t size);
 
-/* wr_outbox_share: appends a reference to `buf`, which is not empty. WEIR_ENOMEM. */
+/* wr_outbox_share: appends a reference to `buf`, which is not empty. WEIR_ENOMEM. One of up to WR_SHARE_MIN bytes joins
+ * a chunk of copies that waits and has room: a reference there would begin a new chunk with the next copy, and small
+ * copies and buffers by turns would hold 2 KiB a pair, 65 times what their limit counts. */
 int wr_outbox_share(wr_outbox *outbox, wr_pool *chunks, weir_buf *buf);
 
 /* wr_outbox_launch: puts the next batch in flight and returns it; NULL when nothing waits. None may be in flight. */
