@@ -51,6 +51,8 @@ wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit, uint32_t *number)
         slot = wr_slots_at(slots, *number);
         slots->free = slot->next_free;
         atomic_store_explicit(&slot->shared.hard_limit, hard_limit, memory_order_relaxed);
+        /* Here and not when it was given back: a sender to the former connection may have come later than that. */
+        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
     }
     wr_mutex_unlock(&slots->lock);
     return slot;
@@ -62,7 +64,6 @@ void wr_slots_give(wr_slots *slots, uint32_t number)
     uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + 1;
     wr_mutex_lock(&slots->lock);
     atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
-    atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
     slot->next_free = slots->free;
     slots->free = number;
     wr_mutex_unlock(&slots->lock);
