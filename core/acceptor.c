@@ -169,10 +169,15 @@ static void unlink_from_worker(wr_acceptor *acceptor)
     *link = acceptor->next;
 }
 
+/* The file of a Unix-domain socket outlives the socket. */
+static void remove_file(const weir_listener *listener)
+{
+    if (listener->endpoint.addr.family == WR_FAMILY_UNIX) wr_os_path_remove(listener->endpoint.path);
+}
+
 static void closed(wr_acceptor *acceptor)
 {
-    const wr_endpoint *endpoint = &acceptor->listener->endpoint;
-    if (endpoint->addr.family == WR_FAMILY_UNIX) wr_os_path_remove(endpoint->path);
+    remove_file(acceptor->listener);
     unlink_from_worker(acceptor);
     wr_worker_check_drained(acceptor->worker);
 }
@@ -204,7 +209,7 @@ void wr_acceptor_attach(wr_worker *worker, wr_message *message)
     if (worker->owner.stopping || wr_cq_adopt(worker->cq, acceptor->detached, &acceptor->sock) != 0) {
         if (!worker->owner.stopping)
             wr_log(worker->runtime, WEIR_LOG_ERROR, "worker %u: no memory to listen", worker->index);
-        wr_cq_discard(worker->cq, acceptor->detached);
+        wr_acceptor_drop(worker, message);
         return;
     }
     acceptor->attached = true;
@@ -217,6 +222,7 @@ void wr_acceptor_drop(wr_worker *worker, wr_message *message)
 {
     wr_acceptor *acceptor = WR_CONTAINER_OF(message, wr_acceptor, attach);
     wr_cq_discard(worker->cq, acceptor->detached);
+    remove_file(acceptor->listener);
 }
 
 void wr_acceptor_shut(wr_worker *worker, wr_message *message)
