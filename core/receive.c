@@ -66,6 +66,19 @@ static int64_t next_frame(const weir_conn *conn, const uint8_t *bytes, size_t si
     return wr_framing_next(&protocol->framing, protocol->max_message, bytes, size, scanned);
 }
 
+/* A custom framing that looks ahead has found the end of a frame far behind: what follows the frame has been in the
+ * tail before. All that is there is cut anew, at the end of the pass. Returns how many bytes were used: all of them. */
+static size_t stash(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    if (size > 0 && keep(conn, bytes, size) != 0) {
+        wr_conn_fail(conn, WEIR_ENOMEM, 0);
+        return size;
+    }
+    conn->tail->scanned = 0;
+    conn->stashed = true;
+    return size;
+}
+
 /* Completes the frame that the tail begins, with as many of the bytes as it takes, and delivers it. Returns how many
  * were used: all of them if the frame is still unfinished. */
 static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
@@ -79,8 +92,9 @@ static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
             return size;
         }
         if (frame > 0 && (uint64_t)frame <= tail->size) {
-            /* Before the last step it was unfinished, so all that is over came with that step. */
-            used -= tail->size - (size_t)frame;
+            size_t over = tail->size - (size_t)frame;
+            if (over > used) return stash(conn, bytes + used, size - used) + used;
+            used -= over;      /* not the tail's, but of what came last */
             conn->tail = NULL; /* the callback may pause, which makes a new one */
             deliver(conn, tail->bytes, (size_t)frame);
             free_tail(conn, tail);
