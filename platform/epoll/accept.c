@@ -25,12 +25,12 @@ static void disarm(wr_epoll *cq, wr_socket *s)
 void wr_epoll_accept(wr_cq *base, wr_sock listener, wr_op *op)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    wr_socket *s = wr_table_get(cq, listener);
+    wr_socket *s = wr_epoll_get(cq, listener);
     assert(!s->in && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_LISTENER));
-    wr_epoll_begin(op, WR_OP_ACCEPT, listener.slot);
+    wr_op_begin(op, WR_OP_ACCEPT, listener.slot);
     if (s->kind == WR_SOCKET_NEW) s->accept_row_needed = WR_ACCEPT_ROW_MIN;
     s->kind = WR_SOCKET_LISTENER;
-    int error = s->registered ? 0 : wr_epoll_register(cq, s, listener.slot, EPOLLIN);
+    int error = s->registered ? 0 : wr_epoll_register(cq, s, EPOLLIN);
     if (error)
         wr_epoll_finish_system(cq, op, error);
     else
@@ -117,12 +117,12 @@ void wr_epoll_cancel(wr_cq *base, wr_op *op)
 {
     wr_epoll *cq = wr_epoll_of(base);
     if (!op->pending || op->slot == WR_NO_SLOT) return; /* a connect for which no socket could be had */
-    wr_socket *s = wr_table_slot(cq, op->slot);
+    wr_socket *s = wr_epoll_slot(cq, op->slot);
     if (op->kind == WR_OP_ACCEPT && s->in == op) {
         s->in = NULL;
         disarm(cq, s);
         wr_epoll_finish(cq, op, WEIR_ECANCELED, 0);
     } else if (op->kind == WR_OP_CONNECT && s->out == op) {
-        wr_epoll_drop(cq, s, op->slot, true); /* completes it */
+        wr_epoll_drop(cq, s, true); /* completes it */
     }
 }

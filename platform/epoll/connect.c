@@ -35,11 +35,11 @@ static int start(int fd, const wr_endpoint *remote)
     return error;
 }
 
-static void fail(wr_epoll *cq, wr_socket *s, uint32_t slot, int system_error)
+static void fail(wr_epoll *cq, wr_socket *s, int system_error)
 {
     wr_op *op = s->out;
     s->out = NULL;
-    wr_epoll_drop(cq, s, slot, false);
+    wr_epoll_drop(cq, s, false);
     wr_epoll_finish_system(cq, op, system_error);
 }
 
@@ -54,31 +54,30 @@ static void succeed(wr_epoll *cq, wr_socket *s)
 void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    wr_epoll_begin(op, WR_OP_CONNECT, WR_NO_SLOT);
+    wr_op_begin(op, WR_OP_CONNECT, WR_NO_SLOT);
     int fd;
     int error = wr_socket_open(params, &fd);
     if (error) {
         wr_epoll_finish_system(cq, op, error);
         return;
     }
-    wr_sock sock;
-    wr_socket *s = wr_table_add(cq, fd, WR_SOCKET_CONNECTING, &sock);
+    wr_socket *s = wr_epoll_add(cq, fd, WR_SOCKET_CONNECTING);
     if (!s) {
         wr_socket_close(fd, false);
         wr_epoll_finish(cq, op, WEIR_ENOMEM, 0);
         return;
     }
-    op->slot = sock.slot;
+    op->slot = s->record.slot;
     s->out = op;
     error = start(fd, &params->remote);
     if (error == EINPROGRESS) {
         /* With all that the stream will need, so that no second call follows when it is there. */
-        error = wr_epoll_register(cq, s, sock.slot, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+        error = wr_epoll_register(cq, s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
         if (error == 0) return;
     }
     if (error == 0 && wr_socket_is_own_peer(fd, params)) error = ECONNREFUSED;
     if (error)
-        fail(cq, s, sock.slot, error);
+        fail(cq, s, error);
     else
         succeed(cq, s);
 }
@@ -92,12 +91,12 @@ static int connect_result(int fd)
     return wr_socket_is_own_peer(fd, NULL) ? ECONNREFUSED : 0;
 }
 
-void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s, uint32_t slot)
+void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s)
 {
     if (!s->writable && !s->ended) return;
     int error = connect_result(s->fd);
     if (error)
-        fail(cq, s, slot, error);
+        fail(cq, s, error);
     else
         succeed(cq, s);
 }

@@ -16,22 +16,9 @@
 
 #define WAKE_KEY UINT64_MAX
 
-void wr_epoll_begin(wr_op *op, enum wr_op_kind kind, uint32_t slot)
-{
-    assert(!op->pending);
-    op->kind = (uint8_t)kind;
-    op->pending = true;
-    op->slot = slot;
-}
-
 void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error)
 {
-    assert(op->pending);
-    op->error = error;
-    op->system_error = system_error;
-    op->next = NULL;
-    *cq->owner.done_end = op;
-    cq->owner.done_end = &op->next;
+    wr_done_add(&cq->owner.done, op, error, system_error);
 }
 
 void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error)
@@ -39,48 +26,63 @@ void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error)
     wr_epoll_finish(cq, op, wr_error_from_system(system_error), system_error);
 }
 
-void wr_epoll_queue(wr_epoll *cq, wr_socket *s, uint32_t slot)
+void wr_epoll_queue(wr_epoll *cq, wr_socket *s)
 {
     if (s->queued) return;
+    uint32_t slot = s->record.slot;
     s->queued = true;
-    s->next = WR_NO_SLOT;
+    s->record.next = WR_NO_SLOT;
     if (cq->owner.ready == WR_NO_SLOT)
         cq->owner.ready = slot;
     else
-        wr_table_slot(cq, cq->owner.ready_end)->next = slot;
+        wr_epoll_slot(cq, cq->owner.ready_end)->record.next = slot;
     cq->owner.ready_end = slot;
 }
 
-int wr_epoll_register(wr_epoll *cq, wr_socket *s, uint32_t slot, uint32_t events)
+wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind)
 {
-    struct epoll_event event = { .events = events, .data.u64 = (uint64_t)s->generation << 32 | slot };
+    wr_socket *s = wr_table_take(&cq->owner.sockets);
+    if (!s) return NULL;
+    s->fd = fd;
+    s->kind = (uint8_t)kind;
+    return s;
+}
+
+int wr_epoll_register(wr_epoll *cq, wr_socket *s, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data.u64 = (uint64_t)s->record.generation << 32 | s->record.slot };
     if (epoll_ctl(cq->owner.epoll_fd, s->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd, &event) != 0) return errno;
     s->registered = true;
     s->wants_out = (events & EPOLLOUT) != 0;
     return 0;
 }
 
-void wr_epoll_drop(wr_epoll *cq, wr_socket *s, uint32_t slot, bool reset)
+void wr_epoll_drop(wr_epoll *cq, wr_socket *s, bool reset)
 {
     if (s->in) wr_epoll_finish(cq, s->in, WEIR_ECANCELED, 0);
     if (s->out) wr_epoll_finish(cq, s->out, WEIR_ECANCELED, 0);
     if (s->registered) (void)epoll_ctl(cq->owner.epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
     wr_socket_close(s->fd, reset);
-    wr_table_free(cq, slot);
+    wr_table_retire(&s->record);
+    s->kind = WR_SOCKET_FREE;
+    if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);
 }
 
 static void epoll_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    wr_socket *s = wr_table_get(cq, sock);
-    wr_epoll_begin(op, WR_OP_CLOSE, sock.slot);
-    wr_epoll_drop(cq, s, sock.slot, reset);
+    wr_socket *s = wr_epoll_get(cq, sock);
+    wr_op_begin(op, WR_OP_CLOSE, sock.slot);
+    wr_epoll_drop(cq, s, reset);
     wr_epoll_finish(cq, op, 0, 0);
 }
 
 static int epoll_adopt(wr_cq *base, wr_detached socket, wr_sock *out)
 {
-    return wr_table_add(wr_epoll_of(base), (int)socket.os, WR_SOCKET_NEW, out) ? 0 : WEIR_ENOMEM;
+    const wr_socket *s = wr_epoll_add(wr_epoll_of(base), (int)socket.os, WR_SOCKET_NEW);
+    if (!s) return WEIR_ENOMEM;
+    *out = (wr_sock){ .slot = s->record.slot, .generation = s->record.generation };
+    return 0;
 }
 
 static void epoll_discard(wr_cq *base, wr_detached socket)
@@ -91,7 +93,7 @@ static void epoll_discard(wr_cq *base, wr_detached socket)
 
 static void epoll_local(wr_cq *base, wr_sock sock, wr_addr *out)
 {
-    wr_socket_local(wr_table_get(wr_epoll_of(base), sock)->fd, out);
+    wr_socket_local(wr_epoll_get(wr_epoll_of(base), sock)->fd, out);
 }
 
 static void epoll_buf_return(wr_cq *base, uint8_t *buffer)
@@ -118,23 +120,21 @@ static void wake(wr_epoll *cq)
 static void epoll_post(wr_cq *base, wr_op *op)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    wr_epoll_begin(op, WR_OP_POST, WR_NO_SLOT);
+    wr_op_begin(op, WR_OP_POST, WR_NO_SLOT);
     if (wr_posts_push(&cq->posts, op)) wake(cq);
 }
 
 static unsigned take_done(wr_epoll *cq, wr_completion *out, unsigned capacity)
 {
     unsigned count = 0;
-    while (count < capacity && cq->owner.done) {
-        wr_op *op = cq->owner.done;
-        cq->owner.done = op->next;
-        if (!cq->owner.done) cq->owner.done_end = &cq->owner.done;
+    while (count < capacity) {
+        wr_op *op = wr_done_take(&cq->owner.done);
+        if (!op) break;
         out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
         if (op->kind == WR_OP_CONNECT && op->error == 0) {
             out[count].connected.slot = op->slot;
-            out[count].connected.generation = wr_table_slot(cq, op->slot)->generation;
+            out[count].connected.generation = wr_epoll_slot(cq, op->slot)->record.generation;
         }
-        op->pending = false;
         count++;
     }
     return count;
@@ -153,20 +153,20 @@ static unsigned take_posts(wr_epoll *cq, wr_completion *out, unsigned capacity)
 }
 
 /* What one socket has to deliver, into `capacity` (at least 1) places. False: it must be looked at again. */
-static bool serve(wr_epoll *cq, wr_socket *s, uint32_t slot, wr_completion *out, unsigned capacity, unsigned *count)
+static bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capacity, unsigned *count)
 {
     switch (s->kind) {
     case WR_SOCKET_FREE: /* closed while it stood in the list */
-        wr_table_recycle(cq, slot);
+        wr_table_recycle(&cq->owner.sockets, &s->record);
         return true;
     case WR_SOCKET_LISTENER: /* level-triggered: what is left is reported again */
         *count += wr_epoll_serve_accept(cq, s, out, capacity);
         return true;
     case WR_SOCKET_CONNECTING:
-        wr_epoll_serve_connect(cq, s, slot);
+        wr_epoll_serve_connect(cq, s);
         return true;
     default:
-        if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s, slot);
+        if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s);
         /* Bytes before the end: the read tells of the end only when there is nothing before it. */
         if (!s->in || !(s->readable || s->ended)) return true;
         unsigned served = wr_epoll_serve_recv(cq, s, out);
@@ -183,11 +183,11 @@ static unsigned serve_ready(wr_epoll *cq, wr_completion *out, unsigned capacity)
     uint32_t last = cq->owner.ready_end;
     while (cq->owner.ready != WR_NO_SLOT && count < capacity) {
         uint32_t slot = cq->owner.ready;
-        wr_socket *s = wr_table_slot(cq, slot);
-        cq->owner.ready = s->next;
+        wr_socket *s = wr_epoll_slot(cq, slot);
+        cq->owner.ready = s->record.next;
         s->queued = false;
         unsigned served = 0;
-        if (!serve(cq, s, slot, out + count, capacity - count, &served)) wr_epoll_queue(cq, s, slot);
+        if (!serve(cq, s, out + count, capacity - count, &served)) wr_epoll_queue(cq, s);
         count += served;
         if (slot == last) break;
     }
@@ -198,15 +198,15 @@ static void take_event(wr_epoll *cq, const struct epoll_event *event)
 {
     if (event->data.u64 == WAKE_KEY) return;
     uint32_t slot = (uint32_t)event->data.u64;
-    wr_socket *s = wr_table_slot(cq, slot);
-    if (s->generation != (uint32_t)(event->data.u64 >> 32) || s->kind == WR_SOCKET_FREE) {
+    wr_socket *s = wr_epoll_slot(cq, slot);
+    if (s->record.generation != (uint32_t)(event->data.u64 >> 32)) {
         cq->owner.stale_events++;
         return;
     }
     if (event->events & EPOLLIN) s->readable = true;
     if (event->events & EPOLLOUT) s->writable = true;
     if (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->ended = true;
-    wr_epoll_queue(cq, s, slot);
+    wr_epoll_queue(cq, s);
 }
 
 /* epoll_pwait2 takes nanoseconds; kernels before 5.11, and valgrind, have only milliseconds, rounded up. */
@@ -251,12 +251,12 @@ static unsigned epoll_wait_completions(wr_cq *base, wr_completion *out, unsigned
 {
     wr_epoll *cq = wr_epoll_of(base);
     assert(capacity > 0);
-    if (cq->owner.done && !cq->owner.poll_owed) {
+    if (cq->owner.done.first && !cq->owner.poll_owed) {
         cq->owner.poll_owed = true; /* a poll after each send would be one system call in four: see cq.h, 7 */
         return take_done(cq, out, capacity);
     }
     cq->owner.poll_owed = false;
-    bool at_hand = cq->owner.done || cq->owner.ready != WR_NO_SLOT || !wr_posts_empty(&cq->posts);
+    bool at_hand = cq->owner.done.first || cq->owner.ready != WR_NO_SLOT || !wr_posts_empty(&cq->posts);
     wr_epoll_poll_kernel(cq, at_hand ? WR_DEADLINE_NOW : deadline_ns);
     return collect(cq, out, capacity);
 }
@@ -265,7 +265,11 @@ static void epoll_destroy(wr_cq *base)
 {
     wr_epoll *cq = wr_epoll_of(base);
     wr_memory *memory = cq->owner.memory;
-    wr_table_destroy(cq);
+    for (uint32_t slot = 0; slot < wr_table_slots(&cq->owner.sockets); slot++) {
+        wr_socket *s = wr_epoll_slot(cq, slot);
+        if (s->kind != WR_SOCKET_FREE) wr_epoll_drop(cq, s, false);
+    }
+    wr_table_destroy(&cq->owner.sockets);
     wr_pool_destroy(&cq->owner.buffers);
     if (cq->owner.wake_fd >= 0) close(cq->owner.wake_fd);
     if (cq->owner.epoll_fd >= 0) close(cq->owner.epoll_fd);
@@ -290,9 +294,8 @@ static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
     memset(cq, 0, sizeof *cq);
     cq->base.ops = &wr_cq_epoll;
     cq->owner.memory = options->memory;
-    cq->owner.done_end = &cq->owner.done;
     cq->owner.ready = cq->owner.ready_end = WR_NO_SLOT;
-    cq->owner.free_slot = WR_NO_SLOT;
+    wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
     int error = epoll_open(cq);

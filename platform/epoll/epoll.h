@@ -1,5 +1,4 @@
-/* The epoll backend, inside. epoll.c has the queue and the wait, table.c the sockets, accept.c, connect.c and stream.c
- * the operations.
+/* The epoll backend, inside. epoll.c has the queue and the wait, accept.c, connect.c and stream.c the operations.
  *
  * An operation is tried when it is submitted (send, connect) or when the kernel has said that it is possible (accept,
  * recv, the rest of a send). Sockets are registered edge-triggered, once, when they first have to wait; a flag a
@@ -8,22 +7,22 @@
 #ifndef WR_EPOLL_H
 #define WR_EPOLL_H
 
+#include "platform/common/done.h"
 #include "platform/common/posts.h"
+#include "platform/common/table.h"
 #include "platform/cq.h"
 
 enum {
-    WR_EPOLL_EVENTS = 256,      /* taken from the kernel a pass; what is over waits for the next one */
-    WR_ACCEPT_BATCH_MAX = 16,   /* accepts a pass and listener */
-    WR_ACCEPT_ROW_MIN = 4,      /* passes in a row that found a connection before a batch is tried */
-    WR_ACCEPT_ROW_MAX = 64,     /* the same after batches that found only one */
-    WR_SEND_CALLS_MAX = 16,     /* system calls a send and pass */
-    WR_SEND_SLICES_MAX = 64,    /* slices a system call */
-    WR_BUFFER_SIZE = 32 * 1024, /* a recv's: at 16 KiB, echoing 16 KiB messages cost 1.10 of the floor, at 64 KiB 1.02 */
-    WR_BUFFERS_KEPT = 64,       /* as many as a worker takes completions at once */
-    WR_TABLE_CHUNK = 256,       /* sockets allocated together */
+    WR_EPOLL_EVENTS = 256,    /* taken from the kernel a pass; what is over waits for the next one */
+    WR_ACCEPT_BATCH_MAX = 16, /* accepts a pass and listener */
+    WR_ACCEPT_ROW_MIN = 4,    /* passes in a row that found a connection before a batch is tried */
+    WR_ACCEPT_ROW_MAX = 64,   /* the same after batches that found only one */
+    WR_SEND_CALLS_MAX = 16,   /* system calls a send and pass */
+    WR_SEND_SLICES_MAX = 64,  /* slices a system call */
+    WR_BUFFER_SIZE =
+        32 * 1024,        /* a recv's: at 16 KiB, echoing 16 KiB messages cost 1.10 of the floor, at 64 KiB 1.02 */
+    WR_BUFFERS_KEPT = 64, /* as many as a worker takes completions at once */
 };
-
-#define WR_NO_SLOT UINT32_MAX
 
 enum wr_socket_kind {
     WR_SOCKET_FREE,
@@ -34,13 +33,12 @@ enum wr_socket_kind {
 };
 
 typedef struct wr_socket {
+    wr_record record; /* its `next` is that of the ready list, while it stands there */
     int fd;
-    uint32_t generation;   /* bumped when the socket is closed */
     wr_op *in;             /* pending recv or accept */
     wr_op *out;            /* pending send or connect */
     const wr_slice *slice; /* of `out`: the first that the kernel has not wholly taken */
     uint32_t slice_done;   /* bytes of it that the kernel has */
-    uint32_t next;         /* slot of the next in the ready list, or in the free list */
     uint8_t kind;          /* enum wr_socket_kind */
     bool registered : 1;   /* with epoll */
     bool wants_out : 1;    /* registered for EPOLLOUT too */
@@ -53,6 +51,8 @@ typedef struct wr_socket {
     uint8_t accept_row_needed;
 } wr_socket;
 
+_Static_assert(sizeof(wr_socket) <= 48, "an idle socket stays small");
+
 typedef struct wr_epoll {
     wr_cq base;
     struct {
@@ -60,12 +60,11 @@ typedef struct wr_epoll {
         int wake_fd; /* eventfd, edge-triggered, never read: a write is the edge */
         wr_memory *memory;
         wr_pool buffers;
-        wr_op *done, **done_end;   /* results of submits, in order */
+        wr_done done;              /* results of submits */
         bool poll_owed;            /* the last wait did not ask the kernel */
         bool posts_first;          /* in this wait, if it is short of room */
         uint32_t ready, ready_end; /* slots that may have something to do */
-        wr_socket **chunks;
-        uint32_t chunk_count, chunk_room, free_slot;
+        wr_table sockets;
         uint64_t stale_events;
     } owner;
     wr_posts posts;
@@ -78,29 +77,20 @@ static inline wr_epoll *wr_epoll_of(wr_cq *cq)
     return (wr_epoll *)cq;
 }
 
-/* table.c: the sockets of a queue. Their addresses are stable. */
+static inline wr_socket *wr_epoll_slot(const wr_epoll *cq, uint32_t slot)
+{
+    return wr_table_at(&cq->owner.sockets, slot, sizeof(wr_socket));
+}
 
-/* wr_table_add: a slot for `fd`, with a new generation; NULL when there is no memory. */
-wr_socket *wr_table_add(wr_epoll *cq, int fd, enum wr_socket_kind kind, wr_sock *out);
-
-/* wr_table_slot: the socket in a slot, free or not. */
-wr_socket *wr_table_slot(const wr_epoll *cq, uint32_t slot);
-
-/* wr_table_get: the socket of a handle, which must be open. */
-wr_socket *wr_table_get(const wr_epoll *cq, wr_sock sock);
-
-/* wr_table_free: ends the slot's use. One that stands in the ready list is reused only when it has left that. */
-void wr_table_free(wr_epoll *cq, uint32_t slot);
-
-/* wr_table_recycle: the slot has left the ready list after wr_table_free. */
-void wr_table_recycle(wr_epoll *cq, uint32_t slot);
-
-void wr_table_destroy(wr_epoll *cq);
+static inline wr_socket *wr_epoll_get(const wr_epoll *cq, wr_sock sock)
+{
+    return wr_table_get(&cq->owner.sockets, sock, sizeof(wr_socket));
+}
 
 /* epoll.c */
 
-/* wr_epoll_begin: takes an operation from the caller. */
-void wr_epoll_begin(wr_op *op, enum wr_op_kind kind, uint32_t slot);
+/* wr_epoll_add: a record for `fd`; NULL when there is no memory. */
+wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind);
 
 /* wr_epoll_finish: the operation has its result, which the next wait delivers. */
 void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error);
@@ -109,14 +99,14 @@ void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error);
 void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error);
 
 /* wr_epoll_queue: the next pass looks at the socket. */
-void wr_epoll_queue(wr_epoll *cq, wr_socket *s, uint32_t slot);
+void wr_epoll_queue(wr_epoll *cq, wr_socket *s);
 
 /* wr_epoll_register: (re-)registers for `events`; 0 or errno. */
-int wr_epoll_register(wr_epoll *cq, wr_socket *s, uint32_t slot, uint32_t events);
+int wr_epoll_register(wr_epoll *cq, wr_socket *s, uint32_t events);
 
 /* wr_epoll_drop: takes the socket out of epoll, closes its descriptor and frees its slot. Out of epoll first: a
  * duplicate of the descriptor, in a child process for one, would keep the registration. */
-void wr_epoll_drop(wr_epoll *cq, wr_socket *s, uint32_t slot, bool reset);
+void wr_epoll_drop(wr_epoll *cq, wr_socket *s, bool reset);
 
 /* accept.c */
 int wr_epoll_listen(wr_cq *cq, const wr_listen_params *params, wr_listen_result *out);
@@ -126,13 +116,13 @@ unsigned wr_epoll_serve_accept(wr_epoll *cq, wr_socket *s, wr_completion *out, u
 
 /* connect.c */
 void wr_epoll_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op);
-void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s, uint32_t slot);
+void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s);
 
 /* stream.c */
 void wr_epoll_recv(wr_cq *cq, wr_sock sock, wr_op *op);
 void wr_epoll_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
 void wr_epoll_shutdown(wr_cq *cq, wr_sock sock);
 unsigned wr_epoll_serve_recv(wr_epoll *cq, wr_socket *s, wr_completion *out);
-void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s, uint32_t slot);
+void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s);
 
 #endif

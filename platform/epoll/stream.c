@@ -13,19 +13,19 @@
 void wr_epoll_recv(wr_cq *base, wr_sock sock, wr_op *op)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    wr_socket *s = wr_table_get(cq, sock);
+    wr_socket *s = wr_epoll_get(cq, sock);
     assert(!s->in && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
-    wr_epoll_begin(op, WR_OP_RECV, sock.slot);
+    wr_op_begin(op, WR_OP_RECV, sock.slot);
     s->kind = WR_SOCKET_STREAM;
     if (!s->registered) { /* reports what is there already */
-        int error = wr_epoll_register(cq, s, sock.slot, STREAM_EVENTS);
+        int error = wr_epoll_register(cq, s, STREAM_EVENTS);
         if (error) {
             wr_epoll_finish_system(cq, op, error);
             return;
         }
     }
     s->in = op;
-    if (s->readable || s->ended) wr_epoll_queue(cq, s, sock.slot);
+    if (s->readable || s->ended) wr_epoll_queue(cq, s);
 }
 
 /* Reads once. A read that does not fill the buffer has emptied the socket: to ask again only to hear EAGAIN would cost
@@ -111,15 +111,15 @@ static void finish_send(wr_epoll *cq, wr_socket *s, int system_error)
 
 /* The socket is full. EPOLLOUT is registered only now: most connections never need it. A new registration reports
  * what has become possible in the meantime. */
-static void await_writable(wr_epoll *cq, wr_socket *s, uint32_t slot)
+static void await_writable(wr_epoll *cq, wr_socket *s)
 {
     s->writable = false;
     if (s->wants_out) return;
-    int error = wr_epoll_register(cq, s, slot, STREAM_EVENTS | EPOLLOUT);
+    int error = wr_epoll_register(cq, s, STREAM_EVENTS | EPOLLOUT);
     if (error) finish_send(cq, s, error);
 }
 
-void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s, uint32_t slot)
+void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s)
 {
     for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
         struct iovec parts[WR_SEND_SLICES_MAX];
@@ -137,30 +137,30 @@ void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s, uint32_t slot)
             return;
         }
         if (sent < 0 || (size_t)sent < total) {
-            await_writable(cq, s, slot);
+            await_writable(cq, s);
             return;
         }
     }
     s->writable = true;
-    wr_epoll_queue(cq, s, slot); /* enough for one pass */
+    wr_epoll_queue(cq, s); /* enough for one pass */
 }
 
 void wr_epoll_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    wr_socket *s = wr_table_get(cq, sock);
+    wr_socket *s = wr_epoll_get(cq, sock);
     assert(!s->out && slices && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
-    wr_epoll_begin(op, WR_OP_SEND, sock.slot);
+    wr_op_begin(op, WR_OP_SEND, sock.slot);
     s->kind = WR_SOCKET_STREAM;
     s->out = op;
     s->slice = slices;
     s->slice_done = 0;
-    wr_epoll_serve_send(cq, s, sock.slot);
+    wr_epoll_serve_send(cq, s);
 }
 
 void wr_epoll_shutdown(wr_cq *base, wr_sock sock)
 {
-    wr_socket *s = wr_table_get(wr_epoll_of(base), sock);
+    wr_socket *s = wr_epoll_get(wr_epoll_of(base), sock);
     assert(!s->out);
     (void)shutdown(s->fd, SHUT_WR); /* fails only for a connection that is gone, which the next recv tells */
 }
