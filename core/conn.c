@@ -243,9 +243,10 @@ static void connected(weir_conn *conn, const wr_completion *completion)
             wr_conn_fail(conn, 0, 0); /* ended before it was there: by its deadline, its id, or a stop */
         return;
     }
-    if (completion->error == WEIR_EADDRNOTAVAIL && conn->error == 0 &&
-        wr_connector_has_more(conn->service->connector)) {
-        connect_next(conn); /* this local address has no port left */
+    /* This local address has no port left. Which of the two is said depends on whether bind or connect found out. */
+    bool no_port = completion->error == WEIR_EADDRNOTAVAIL || completion->error == WEIR_EADDRINUSE;
+    if (no_port && conn->error == 0 && wr_connector_has_more(conn->service->connector)) {
+        connect_next(conn);
         return;
     }
     if (conn->error == 0) {
@@ -293,8 +294,10 @@ static void close_socket(weir_conn *conn, bool reset)
 void wr_conn_fail(weir_conn *conn, int error, int system_error)
 {
     if (conn->state == WR_CONN_GONE) return;
-    if (conn->state == WR_CONN_CONNECTING && conn->recv.pending) {
-        wr_conn_close(conn, error);
+    if (conn->state == WR_CONN_CONNECTING && conn->sock.generation == 0) {
+        /* Its connect may be over, and the result stand behind this in the same batch: no socket to close yet. */
+        settle_reason(conn, error, system_error);
+        wr_cq_cancel(conn->worker->cq, &conn->recv);
         return;
     }
     settle_reason(conn, error, system_error);
