@@ -28,9 +28,11 @@ bool wr_connector_has_more(const wr_connector *connector)
 const wr_addr *wr_connector_next_local(weir_runtime *runtime, wr_connector *connector)
 {
     if (connector->local_count == 0) return NULL;
-    uint32_t next = atomic_fetch_add_explicit(&runtime->shared.next_local, 1, memory_order_relaxed);
-    connector->tried++;
-    return &connector->locals[next % connector->local_count];
+    /* Connections begin in turn; each then goes round on its own, so that it comes to all of them. */
+    if (connector->tried == 0)
+        connector->first = atomic_fetch_add_explicit(&runtime->shared.next_local, 1, memory_order_relaxed);
+    uint32_t turn = connector->first % connector->local_count + connector->tried++;
+    return &connector->locals[turn % connector->local_count];
 }
 
 static void arrive(wr_worker *worker, wr_message *message)

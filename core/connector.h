@@ -13,7 +13,8 @@ struct wr_connector {
     wr_service service;
     wr_endpoint remote;
     uint32_t timeout_ms;
-    uint32_t tried; /* local addresses */
+    uint32_t first; /* local address that was tried */
+    uint32_t tried; /* how many were */
     uint32_t local_count;
     wr_addr locals[];
 };
