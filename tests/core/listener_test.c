@@ -204,7 +204,7 @@ Test(listener, tells_what_the_system_refused_and_where)
     weir_runtime *runtime = make_runtime(2);
     const weir_protocol fine = { 0 };
     unsigned descriptors = raw_descriptors();
-    weir_failure failure = refused(runtime, "192.0.2.1:0", &fine, (weir_listen_options){ 0 }, WEIR_EADDRNOTAVAIL);
+    weir_failure failure = refused(runtime, "198.51.100.201:0", &fine, (weir_listen_options){ 0 }, WEIR_EADDRNOTAVAIL);
     cr_expect_eq(failure.step, WEIR_STEP_BIND);
     cr_expect_eq(failure.system_error, EADDRNOTAVAIL);
     cr_expect_not_null(strstr(failure.text, "bind"), "%s", failure.text);

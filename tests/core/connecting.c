@@ -1,0 +1,39 @@
+#include "core/connecting.h"
+
+#include <stdio.h>
+#include <string.h>
+
+weir_conn_id connect_to(world *w, uint16_t port, const weir_connect_options *options)
+{
+    char address[32];
+    weir_conn_id id = 0;
+    weir_protocol protocol = world_wrap(w, &w->protocol);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", port);
+    int error = weir_connect(w->runtime, address, &protocol, options, &id);
+    cr_assert_eq(error, 0, "%s: %s", address, weir_error_name(error));
+    cr_assert_neq(id, 0);
+    return id;
+}
+
+void refused_by_weir(const world *w, const char *address, weir_connect_options options, int expected, const char *word)
+{
+    weir_failure failure = { .error = 1, .system_error = 77, .step = WEIR_STEP_LISTEN };
+    weir_conn_id id = 12345;
+    const weir_protocol protocol = { 0 };
+    options.failure = &failure;
+    int error = weir_connect(w->runtime, address, &protocol, &options, &id);
+    cr_expect_eq(error, expected, "%s: %s", address ? address : "NULL", weir_error_name(error));
+    cr_expect_eq(failure.error, error);
+    cr_expect_eq(failure.step, WEIR_STEP_OPTIONS);
+    cr_expect_eq(failure.system_error, 0);
+    cr_expect_not_null(strstr(failure.text, word), "\"%s\" does not say %s", failure.text, word);
+    cr_expect_eq(id, 12345, "out is touched");
+}
+
+weir_address local_address(const char *text)
+{
+    weir_address address;
+    const char *why = "";
+    cr_assert_eq(weir_address_parse(&address, text, &why), 0, "%s: %s", text, why);
+    return address;
+}
