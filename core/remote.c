@@ -53,6 +53,8 @@ static void run_request(wr_worker *worker, wr_message *message)
     bool is_send = request->command == SEND || request->command == SEND_BUF;
     if (is_send) atomic_fetch_sub_explicit(&slot->shared.queued, request->size, memory_order_relaxed);
     weir_conn *conn = is_alive(slot, request->id) ? slot->owner.conn : NULL;
+    /* Also for one that has gone: at worst the next one in the slot is told twice. */
+    if (request->command == TELL_SLOW) atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
     if (!conn || conn->state == WR_CONN_GONE) {
         if (is_send) wr_add(&worker->counters.sends_dead, 1);
     } else if (is_send) {
@@ -62,7 +64,6 @@ static void run_request(wr_worker *worker, wr_message *message)
     } else if (request->command == ABORT) {
         wr_conn_fail(conn, WEIR_EABORTED, 0);
     } else {
-        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
         wr_conn_apply_slow_policy(conn);
     }
     free_request(worker, message);
@@ -108,9 +109,10 @@ static int refuse(weir_runtime *runtime, wr_slot *slot, weir_conn_id id)
 {
     wr_worker *worker = &runtime->workers[wr_id_worker(id)];
     atomic_fetch_add_explicit(&worker->shared.refused_sends, 1, memory_order_relaxed);
-    if (!atomic_exchange_explicit(&slot->shared.slow_told, true, memory_order_relaxed) &&
-        command(runtime, TELL_SLOW, id) != 0)
-        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed); /* the next one tries again */
+    if (atomic_exchange_explicit(&slot->shared.slow_told, true, memory_order_relaxed)) return WEIR_ESLOW;
+    /* Where no message went, the next refusal tries again; it may be of another connection, in the same slot. */
+    if (command(runtime, TELL_SLOW, id) != 0 || !is_alive(slot, id))
+        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
     return WEIR_ESLOW;
 }
 

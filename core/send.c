@@ -26,6 +26,7 @@ static void tell_slow(weir_conn *conn)
 
 void wr_conn_apply_slow_policy(weir_conn *conn)
 {
+    if (!is_sendable(conn)) return; /* it is ending, perhaps flushing: another thread's sends must not cut that */
     switch (wr_conn_protocol(conn)->outbox.policy) {
     case WEIR_SLOW_DISCONNECT:
         wr_conn_fail(conn, WEIR_ESLOW, 0);
@@ -61,8 +62,10 @@ int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *b
 {
     if (!is_sendable(conn)) return WEIR_ECLOSED;
     if (size == 0) return 0;
+    if (conn->dropping) watch_soft_limit(conn); /* other threads' bytes may be all that kept it above */
     if (conn->dropping) return refuse_slow(conn);
-    if (size + weir_conn_queued(conn) > wr_conn_protocol(conn)->outbox.hard_limit) {
+    size_t limit = wr_conn_protocol(conn)->outbox.hard_limit;
+    if (size > limit || weir_conn_queued(conn) > limit - size) {
         wr_conn_apply_slow_policy(conn);
         return refuse_slow(conn);
     }
