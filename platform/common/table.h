@@ -63,4 +63,38 @@ static inline uint32_t wr_table_slots(const wr_table *table)
     return table->chunk_count * WR_TABLE_CHUNK;
 }
 
+/* wr_ready: records that the next pass is to look at, in the order in which they came; a list through `next`. */
+typedef struct wr_ready {
+    uint32_t first, last; /* WR_NO_SLOT: empty */
+} wr_ready;
+
+static inline void wr_ready_init(wr_ready *ready)
+{
+    ready->first = ready->last = WR_NO_SLOT;
+}
+
+static inline bool wr_ready_empty(const wr_ready *ready)
+{
+    return ready->first == WR_NO_SLOT;
+}
+
+/* wr_ready_add: the record stands in no list yet. */
+static inline void wr_ready_add(wr_ready *ready, const wr_table *table, size_t size, wr_record *record)
+{
+    record->next = WR_NO_SLOT;
+    if (wr_ready_empty(ready))
+        ready->first = record->slot;
+    else
+        ((wr_record *)wr_table_at(table, ready->last, size))->next = record->slot;
+    ready->last = record->slot;
+}
+
+/* wr_ready_take: the first one; the list is not empty. */
+static inline void *wr_ready_take(wr_ready *ready, const wr_table *table, size_t size)
+{
+    wr_record *record = wr_table_at(table, ready->first, size);
+    ready->first = record->next;
+    return record;
+}
+
 #endif

@@ -29,14 +29,8 @@ void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error)
 void wr_epoll_queue(wr_epoll *cq, wr_socket *s)
 {
     if (s->queued) return;
-    uint32_t slot = s->record.slot;
     s->queued = true;
-    s->record.next = WR_NO_SLOT;
-    if (cq->owner.ready == WR_NO_SLOT)
-        cq->owner.ready = slot;
-    else
-        wr_epoll_slot(cq, cq->owner.ready_end)->record.next = slot;
-    cq->owner.ready_end = slot;
+    wr_ready_add(&cq->owner.ready, &cq->owner.sockets, sizeof *s, &s->record);
 }
 
 wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind)
@@ -181,11 +175,10 @@ static bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capac
 static unsigned serve_ready(wr_epoll *cq, wr_completion *out, unsigned capacity)
 {
     unsigned count = 0;
-    uint32_t last = cq->owner.ready_end;
-    while (cq->owner.ready != WR_NO_SLOT && count < capacity) {
-        uint32_t slot = cq->owner.ready;
-        wr_socket *s = wr_epoll_slot(cq, slot);
-        cq->owner.ready = s->record.next;
+    uint32_t last = cq->owner.ready.last;
+    while (count < capacity && !wr_ready_empty(&cq->owner.ready)) {
+        wr_socket *s = wr_ready_take(&cq->owner.ready, &cq->owner.sockets, sizeof *s);
+        uint32_t slot = s->record.slot;
         s->queued = false;
         unsigned served = 0;
         if (!serve(cq, s, out + count, capacity - count, &served)) wr_epoll_queue(cq, s);
@@ -257,7 +250,7 @@ static unsigned epoll_wait_completions(wr_cq *base, wr_completion *out, unsigned
         return take_done(cq, out, capacity);
     }
     cq->owner.poll_owed = false;
-    bool at_hand = cq->owner.done.first || cq->owner.ready != WR_NO_SLOT || !wr_posts_empty(&cq->posts);
+    bool at_hand = cq->owner.done.first || !wr_ready_empty(&cq->owner.ready) || !wr_posts_empty(&cq->posts);
     wr_epoll_poll_kernel(cq, at_hand ? WR_DEADLINE_NOW : deadline_ns);
     return collect(cq, out, capacity);
 }
@@ -295,7 +288,7 @@ static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
     memset(cq, 0, sizeof *cq);
     cq->base.ops = &wr_cq_epoll;
     cq->owner.memory = options->memory;
-    cq->owner.ready = cq->owner.ready_end = WR_NO_SLOT;
+    wr_ready_init(&cq->owner.ready);
     wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);

@@ -60,10 +60,10 @@ typedef struct wr_epoll {
         int wake_fd; /* eventfd, edge-triggered, never read: a write is the edge */
         wr_memory *memory;
         wr_pool buffers;
-        wr_done done;              /* results of submits */
-        bool poll_owed;            /* the last wait did not ask the kernel */
-        bool posts_first;          /* in this wait, if it is short of room */
-        uint32_t ready, ready_end; /* slots that may have something to do */
+        wr_done done;     /* results of submits */
+        bool poll_owed;   /* the last wait did not ask the kernel */
+        bool posts_first; /* in this wait, if it is short of room */
+        wr_ready ready;   /* sockets that may have something to do */
         wr_table sockets;
         uint64_t stale_events;
     } owner;
