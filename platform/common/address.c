@@ -1,11 +1,9 @@
 #define _POSIX_C_SOURCE 200809L
 
-#include <arpa/inet.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "os_net.h"
 #include "platform/os.h"
 
 /* decimal: all of `text` as a number; 0 if it is none, or too large. */
@@ -73,9 +71,9 @@ void wr_os_ip_format(const wr_addr *addr, char *text)
         if (addr->scope == 0) return;
         size_t length = strlen(text);
         char name[IF_NAMESIZE];
-        if (if_indextoname(addr->scope, name))
+        if (wr_scope_name(addr->scope, name))
             (void)snprintf(text + length, WR_IP_TEXT_MAX - length, "%%%s", name);
-        else /* gone meanwhile */
+        else
             (void)snprintf(text + length, WR_IP_TEXT_MAX - length, "%%%u", (unsigned)addr->scope);
     }
 }

@@ -1,0 +1,107 @@
+#define _POSIX_C_SOURCE 200809L
+#include "platform/common/socket.h"
+
+#include <string.h>
+
+socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_endpoint *endpoint)
+{
+    const wr_addr *addr = &endpoint->addr;
+    memset(out, 0, sizeof *out);
+    if (addr->family == WR_FAMILY_IPV4) {
+        struct sockaddr_in *in = (struct sockaddr_in *)out;
+        in->sin_family = AF_INET;
+        in->sin_port = htons(addr->port);
+        memcpy(&in->sin_addr, addr->ip, sizeof in->sin_addr);
+        return sizeof *in;
+    }
+    if (addr->family == WR_FAMILY_IPV6) {
+        struct sockaddr_in6 *in = (struct sockaddr_in6 *)out;
+        in->sin6_family = AF_INET6;
+        in->sin6_port = htons(addr->port);
+        in->sin6_scope_id = addr->scope;
+        memcpy(&in->sin6_addr, addr->ip, sizeof in->sin6_addr);
+        return sizeof *in;
+    }
+    struct sockaddr_un *un = (struct sockaddr_un *)out;
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, endpoint->path, sizeof un->sun_path);
+    return sizeof *un;
+}
+
+void wr_sockaddr_read(wr_addr *out, const struct sockaddr_storage *address)
+{
+    *out = (wr_addr){ .family = WR_FAMILY_NONE };
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        out->family = WR_FAMILY_IPV4;
+        out->port = ntohs(in->sin_port);
+        memcpy(out->ip, &in->sin_addr, sizeof in->sin_addr);
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
+        out->port = ntohs(in->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) {
+            out->family = WR_FAMILY_IPV4;
+            memcpy(out->ip, &in->sin6_addr.s6_addr[12], 4);
+        } else {
+            out->family = WR_FAMILY_IPV6;
+            out->scope = in->sin6_scope_id;
+            memcpy(out->ip, &in->sin6_addr, sizeof in->sin6_addr);
+        }
+    } else if (address->ss_family == AF_UNIX) {
+        out->family = WR_FAMILY_UNIX;
+    }
+}
+
+void wr_socket_local(wr_os_socket os, wr_addr *out)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    if (getsockname(os, (struct sockaddr *)&address, &length) == 0)
+        wr_sockaddr_read(out, &address);
+    else
+        *out = (wr_addr){ .family = WR_FAMILY_NONE };
+}
+
+int wr_sockaddr_family(const wr_addr *addr)
+{
+    switch (addr->family) {
+    case WR_FAMILY_IPV4:
+        return AF_INET;
+    case WR_FAMILY_IPV6:
+        return AF_INET6;
+    default:
+        return AF_UNIX;
+    }
+}
+
+static bool is_same_ip(const wr_addr *a, const wr_addr *b)
+{
+    return a->family == b->family && memcmp(a->ip, b->ip, a->family == WR_FAMILY_IPV4 ? 4 : 16) == 0;
+}
+
+/* 0.0.0.0 and [::] leave the choice to the kernel. */
+static bool is_specific(const wr_addr *addr)
+{
+    static const uint8_t unspecified[16];
+    return memcmp(addr->ip, unspecified, sizeof addr->ip) != 0;
+}
+
+static bool cannot_be_own_peer(const wr_connect_params *params)
+{
+    return params && params->local && is_specific(params->local) && is_specific(&params->remote.addr) &&
+           !is_same_ip(params->local, &params->remote.addr);
+}
+
+bool wr_socket_is_own_peer(wr_os_socket os, const wr_connect_params *params)
+{
+    if (cannot_be_own_peer(params)) return false; /* without a system call */
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    wr_addr local, peer;
+    wr_socket_local(os, &local);
+    if (local.family == WR_FAMILY_UNIX || local.family == WR_FAMILY_NONE) return false;
+    if (params && local.port != params->remote.addr.port) return false;
+    if (getpeername(os, (struct sockaddr *)&address, &length) != 0) return false;
+    wr_sockaddr_read(&peer, &address);
+    return peer.port == local.port && is_same_ip(&peer, &local);
+}

@@ -1,0 +1,23 @@
+/* What platform/common/ needs of the system to read and write addresses and to ask a socket for its own. Feature test
+ * macros are the including file's. */
+#ifndef WR_OS_NET_H
+#define WR_OS_NET_H
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+typedef int wr_os_socket;
+
+/* wr_scope_name: an interface as people here write it after an address; false: by its number. */
+static inline bool wr_scope_name(uint32_t scope, char name[IF_NAMESIZE])
+{
+    return if_indextoname(scope, name) != NULL; /* NULL: it is gone meanwhile */
+}
+
+#endif
