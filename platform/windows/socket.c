@@ -1,0 +1,153 @@
+#include "platform/windows/socket.h"
+
+#include <assert.h>
+
+#include "platform/error_map.h"
+
+/* ---- Winsock ---- */
+
+/* find: a function of the provider of `os`, by the name that Winsock has for it; false if it has none. */
+static bool find(SOCKET os, GUID name, void *function, DWORD size)
+{
+    DWORD got;
+    return WSAIoctl(os, SIO_GET_EXTENSION_FUNCTION_POINTER, &name, sizeof name, function, size, &got, NULL, NULL) == 0;
+}
+
+static bool find_extensions(wr_winsock *winsock)
+{
+    const GUID accept_ex = WSAID_ACCEPTEX, sockaddrs = WSAID_GETACCEPTEXSOCKADDRS, connect_ex = WSAID_CONNECTEX;
+    SOCKET any;
+    if (wr_socket_create(AF_INET, &any) != 0 && wr_socket_create(AF_INET6, &any) != 0) return false;
+    bool found = find(any, accept_ex, &winsock->accept_ex, sizeof winsock->accept_ex) &&
+                 find(any, sockaddrs, &winsock->get_accept_addresses, sizeof winsock->get_accept_addresses) &&
+                 find(any, connect_ex, &winsock->connect_ex, sizeof winsock->connect_ex);
+    int error = WSAGetLastError();
+    (void)closesocket(any);
+    WSASetLastError(error);
+    return found;
+}
+
+/* start: for InitOnceExecuteOnce, which tries again after a failure. Winsock is never stopped: the process's end does
+ * that, and whoever embeds weir may have come to rely on our start. */
+static BOOL CALLBACK start(INIT_ONCE *once, void *winsock, void **context)
+{
+    (void)once;
+    (void)context;
+    WSADATA data;
+    int error = WSAStartup(MAKEWORD(2, 2), &data);
+    WSASetLastError(error); /* it leaves that to us */
+    return error == 0 && find_extensions(winsock);
+}
+
+const wr_winsock *wr_winsock_get(void)
+{
+    static wr_winsock winsock;
+    static INIT_ONCE started = INIT_ONCE_STATIC_INIT;
+    return InitOnceExecuteOnce(&started, start, &winsock, NULL) ? &winsock : NULL;
+}
+
+/* ---- sockets ---- */
+
+static bool set_option(SOCKET os, int level, int option, int value)
+{
+    return setsockopt(os, level, option, (const char *)&value, sizeof value) == 0;
+}
+
+/* A server that gathers its writes has no use for Nagle's delay; without the option there is a delay, not a failure. */
+int wr_socket_create(int family, SOCKET *out)
+{
+    u_long on = 1; /* the zero-byte receive says when to read, and the read must then not block */
+    SOCKET os = WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    if (os == INVALID_SOCKET) return WSAGetLastError();
+    if (ioctlsocket(os, (long)FIONBIO, &on) != 0) {
+        int error = WSAGetLastError();
+        (void)closesocket(os);
+        return error;
+    }
+    (void)set_option(os, IPPROTO_TCP, TCP_NODELAY, 1);
+    *out = os;
+    return 0;
+}
+
+static int open_socket(const wr_addr *addr, SOCKET *out)
+{
+    if (addr->family == WR_FAMILY_UNIX) return WSAEAFNOSUPPORT; /* Windows could make it, and nothing more */
+    return wr_winsock_get() ? wr_socket_create(wr_sockaddr_family(addr), out) : WSAGetLastError();
+}
+
+static int bind_to(SOCKET os, const wr_endpoint *local)
+{
+    struct sockaddr_storage address;
+    socklen_t length = wr_sockaddr_write(&address, local);
+    return bind(os, (const struct sockaddr *)&address, length);
+}
+
+void wr_socket_close(SOCKET os, bool reset)
+{
+    if (reset) {
+        struct linger none = { .l_onoff = 1, .l_linger = 0 };
+        (void)setsockopt(os, SOL_SOCKET, SO_LINGER, (const char *)&none, sizeof none); /* at worst the peer sees FIN */
+    }
+    (void)CancelIoEx((HANDLE)os, NULL); /* closesocket alone does not end all that is pending */
+    (void)closesocket(os);
+}
+
+/* ---- listening ---- */
+
+/* Without SO_EXCLUSIVEADDRUSE another process could take the port away, by SO_REUSEADDR, which on Windows lets two live
+ * listeners share it; a restarted server binds while connections of its predecessor are in TIME_WAIT in any case. */
+static bool configure_listener(SOCKET os, const wr_listen_params *params)
+{
+    if (!set_option(os, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)) return false;
+    return params->local.addr.family != WR_FAMILY_IPV6 || set_option(os, IPPROTO_IPV6, IPV6_V6ONLY, params->ipv6_only);
+}
+
+static int system_backlog(uint32_t backlog)
+{
+    enum { PLAIN_MAX = 200 }; /* Windows cuts more than that, unless it is negated (SOMAXCONN_HINT) */
+    return backlog <= PLAIN_MAX ? (int)backlog : -(int)(backlog < SOMAXCONN ? backlog : SOMAXCONN);
+}
+
+static int listen_failed(wr_listen_result *out, enum wr_step step, int system_error, SOCKET os)
+{
+    out->system_error = system_error;
+    out->step = step;
+    if (os != INVALID_SOCKET) (void)closesocket(os);
+    return wr_error_from_system(system_error);
+}
+
+int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
+{
+    const wr_addr *addr = &params->local.addr;
+    assert(!params->shared_port);
+    *out = (wr_listen_result){ .step = WR_STEP_NONE };
+    SOCKET os;
+    int error = open_socket(addr, &os);
+    if (error) return listen_failed(out, WR_STEP_SOCKET, error, INVALID_SOCKET);
+    if (!configure_listener(os, params)) return listen_failed(out, WR_STEP_SOCKET, WSAGetLastError(), os);
+    if (bind_to(os, &params->local) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
+    if (listen(os, system_backlog(params->backlog)) != 0)
+        return listen_failed(out, WR_STEP_LISTEN, WSAGetLastError(), os);
+    wr_socket_local(os, &out->bound);
+    out->socket.os = (intptr_t)os;
+    return 0;
+}
+
+/* ---- connecting ---- */
+
+int wr_socket_open(const wr_connect_params *params, SOCKET *out)
+{
+    const wr_addr *remote = &params->remote.addr;
+    SOCKET os;
+    int error = open_socket(remote, &os);
+    if (error) return error;
+    wr_endpoint local = { .addr = { .family = remote->family } }; /* any address, any port */
+    if (params->local) local.addr = *params->local;
+    if (bind_to(os, &local) != 0) {
+        error = WSAGetLastError();
+        (void)closesocket(os);
+        return error;
+    }
+    *out = os;
+    return 0;
+}
