@@ -35,10 +35,31 @@ static void pause_for(wr_acceptor *acceptor, uint64_t ms)
     wr_wheel_arm(&acceptor->worker->owner.wheel, &acceptor->pause, acceptor->worker->owner.now_ms + ms);
 }
 
+/* Without the memory for it, the listener keeps its backlog and tries again. */
+static void adopt(wr_acceptor *acceptor)
+{
+    wr_worker *worker = acceptor->worker;
+    if (wr_cq_adopt(worker->cq, acceptor->detached, &acceptor->sock) == 0) {
+        reconcile(acceptor);
+        return;
+    }
+    wr_log(worker->runtime, WEIR_LOG_WARNING, "worker %u: no memory to listen; the listener pauses for %d ms",
+           worker->index, SHORTAGE_PAUSE_MS);
+    pause_for(acceptor, SHORTAGE_PAUSE_MS);
+}
+
+static bool is_adopted(const wr_acceptor *acceptor)
+{
+    return acceptor->sock.generation != 0;
+}
+
 void wr_acceptor_expire(wr_acceptor *acceptor)
 {
     acceptor->paused = false;
-    reconcile(acceptor);
+    if (is_adopted(acceptor))
+        reconcile(acceptor);
+    else
+        adopt(acceptor);
 }
 
 /* Gives back what admission took, when no connection came of it. */
@@ -200,22 +221,25 @@ void wr_acceptor_close(wr_acceptor *acceptor)
     if (acceptor->closing) return;
     acceptor->closing = true;
     wr_wheel_disarm(&acceptor->worker->owner.wheel, &acceptor->pause);
-    wr_cq_close(acceptor->worker->cq, acceptor->sock, &acceptor->close, false);
+    if (is_adopted(acceptor)) {
+        wr_cq_close(acceptor->worker->cq, acceptor->sock, &acceptor->close, false);
+    } else {
+        wr_cq_discard(acceptor->worker->cq, acceptor->detached);
+        closed(acceptor);
+    }
 }
 
 void wr_acceptor_attach(wr_worker *worker, wr_message *message)
 {
     wr_acceptor *acceptor = WR_CONTAINER_OF(message, wr_acceptor, attach);
-    if (worker->owner.stopping || wr_cq_adopt(worker->cq, acceptor->detached, &acceptor->sock) != 0) {
-        if (!worker->owner.stopping)
-            wr_log(worker->runtime, WEIR_LOG_ERROR, "worker %u: no memory to listen", worker->index);
+    if (worker->owner.stopping) {
         wr_acceptor_drop(worker, message);
         return;
     }
     acceptor->attached = true;
     acceptor->next = worker->owner.acceptors;
     worker->owner.acceptors = acceptor;
-    reconcile(acceptor);
+    adopt(acceptor);
 }
 
 void wr_acceptor_drop(wr_worker *worker, wr_message *message)

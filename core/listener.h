@@ -17,11 +17,11 @@ struct wr_acceptor {
     wr_worker *worker;
     wr_acceptor *next; /* of the worker's acceptors */
     wr_detached detached;
-    wr_sock sock; /* once attached */
+    wr_sock sock; /* once the queue has adopted it */
     wr_op accept, close;
     wr_timer pause;
     wr_message attach, shut;
-    bool attached;
+    bool attached; /* one of its worker's */
     bool closing;
     bool paused; /* until the timer fires */
 };

@@ -300,15 +300,16 @@ Test(conn, on_close_may_do_anything_to_no_effect)
     world_stop(&w);
 }
 
-static weir_conn_id closing_id;
+static _Atomic weir_conn_id closing_id;
 
 static void send_by_id(weir_conn *conn, weir_reason reason)
 {
     (void)reason;
-    closing_id = weir_conn_get_id(conn);
-    cr_assert_eq(weir_send_to(weir_conn_runtime(conn), closing_id, "late", 4), 0);
-    cr_assert_eq(weir_close_id(weir_conn_runtime(conn), closing_id), 0);
-    cr_assert_eq(weir_abort_id(weir_conn_runtime(conn), closing_id), 0);
+    weir_conn_id id = weir_conn_get_id(conn);
+    closing_id = id;
+    cr_assert_eq(weir_send_to(weir_conn_runtime(conn), id, "late", 4), 0);
+    cr_assert_eq(weir_close_id(weir_conn_runtime(conn), id), 0);
+    cr_assert_eq(weir_abort_id(weir_conn_runtime(conn), id), 0);
 }
 
 Test(conn, what_on_close_sends_by_its_id_reaches_nobody)

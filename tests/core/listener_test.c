@@ -255,6 +255,32 @@ Test(listener, without_a_descriptor_says_so)
     weir_runtime_destroy(runtime);
 }
 
+/* How a listener that found no memory on its worker may end. */
+enum end { END_SERVES, END_CLOSED, END_DESTROYED };
+
+Test(listener, without_memory_on_its_worker_keeps_its_backlog_and_tries_again)
+{
+    for (int end = END_SERVES; end <= END_DESTROYED; end++) {
+        world w = { .protocol = { .on_message = echo }, .manual = true };
+        world_start(&w);
+        raw_while_waiting(NULL, NULL);
+        raw_peer peer = world_connect(&w);
+        world_refuse(&w, 0);
+        WORLD_HOLDS(&w, 50, w.opened == 0);
+        cr_assert_gt(w.memory.refused, 0);
+        world_refuse(&w, -1);
+        if (end == END_SERVES) WORLD_AWAIT(&w, w.opened == 1);
+        if (end == END_CLOSED) {
+            weir_listener_close(w.listener);
+            WORLD_AWAIT(&w, !raw_is_silent(peer, 0));
+            cr_assert(host_connect_is_refused("127.0.0.1", w.port));
+        }
+        world_stop(&w);
+        cr_assert_eq(w.opened, end == END_SERVES);
+        raw_close(peer);
+    }
+}
+
 /* ---- an occupied port ---- */
 
 static int listen_at(weir_runtime *runtime, uint16_t port, weir_listen_options options, weir_failure *failure)

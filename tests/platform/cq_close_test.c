@@ -183,3 +183,33 @@ CQ_TEST(cq_close, leaves_nothing_behind)
     }
     cr_assert_eq(w->memory.base.used, used);
 }
+
+/* The queue has looked at the sockets, and had no place for what they brought. */
+CQ_TEST(cq_close, leaves_nothing_behind_of_sockets_that_had_something_to_deliver)
+{
+    enum { PAIRS = 8, ROUNDS = 100 };
+    static deed recvs[PAIRS], closes[PAIRS];
+    pair pairs[PAIRS];
+    wr_endpoint where;
+    wr_sock listener = world_listen_ipv4(w, &where);
+    uint64_t used = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < PAIRS; i++) pairs[i] = world_pair_at(w, listener, &where);
+        for (int i = 0; i < PAIRS; i++) {
+            world_recv(w, pairs[i].b, &recvs[i]);
+            world_say(w, pairs[i].a, "x", 1);
+        }
+        w->capacity = 1;
+        for (int i = 0; i < PAIRS / 2; i++) world_pump(w, WR_DEADLINE_NOW);
+        for (int i = 0; i < PAIRS; i++) world_end(w, pairs[i].b, false, &closes[i]);
+        w->capacity = WORLD_BATCH;
+        for (int i = 0; i < PAIRS; i++) {
+            world_await(w, &closes[i]);
+            if (recvs[i].buffer) world_return(w, &recvs[i]);
+            world_finish(w, pairs[i].a);
+        }
+        if (round == ROUNDS / 2) used = w->memory.base.used;
+    }
+    cr_assert_leq(w->memory.base.used, used);
+    world_finish(w, listener);
+}

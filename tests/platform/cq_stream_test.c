@@ -233,6 +233,24 @@ CQ_TEST(cq_send, sends_many_slices_in_their_order)
     world_finish_pair(w, p);
 }
 
+/* More than a backend hands over in one pass, and less than makes the system say that it is full. */
+CQ_TEST(cq_send, sends_thousands_of_slices)
+{
+    enum { SLICES = 5000 };
+    static wr_slice slices[SLICES];
+    uint8_t *bytes = pattern(SLICES);
+    for (size_t i = 0; i < SLICES; i++)
+        slices[i] = (wr_slice){ .next = i + 1 < SLICES ? &slices[i + 1] : NULL, .data = bytes + i, .size = 1 };
+    pair p = world_pair(w);
+    deed send = { 0 };
+    world_send(w, p.a, slices, &send);
+    world_await(w, &send);
+    cr_assert_eq(send.error, 0);
+    hear_pattern(w, p.b, SLICES);
+    free(bytes);
+    world_finish_pair(w, p);
+}
+
 /* 20 MB are more than the system takes while nobody reads: the send must be continued, many times and in mid-slice. */
 static void send_to_a_slow_reader(world *w, pair p, uint32_t slice_size)
 {
