@@ -1,0 +1,359 @@
+#include "platform/iocp/iocp.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "platform/error_map.h"
+#include "platform/os.h"
+
+#ifndef CREATE_WAITABLE_TIMER_HIGH_RESOLUTION
+#define CREATE_WAITABLE_TIMER_HIGH_RESOLUTION 0x00000002 /* Windows 10 1803 */
+#endif
+
+void wr_iocp_finish(wr_iocp *cq, wr_op *op, int error, int system_error)
+{
+    wr_done_add(&cq->owner.done, op, error, system_error);
+}
+
+void wr_iocp_finish_system(wr_iocp *cq, wr_op *op, int system_error)
+{
+    wr_iocp_finish(cq, op, wr_error_from_system(system_error), system_error);
+}
+
+void wr_iocp_queue(wr_iocp *cq, wr_iocp_socket *s)
+{
+    if (s->queued) return;
+    s->queued = true;
+    wr_ready_add(&cq->owner.ready, &cq->owner.sockets, sizeof *s, &s->record);
+}
+
+/* Flights. */
+
+OVERLAPPED *wr_iocp_prepare(wr_iocp_socket *s, wr_flight *flight)
+{
+    assert(!flight->aloft);
+    memset(&flight->os, 0, sizeof flight->os);
+    flight->slot = s->record.slot;
+    return &flight->os;
+}
+
+/* An immediate success queues a packet too, unless the socket skips it; an immediate failure never does. */
+enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight, bool succeeded, int code)
+{
+    if (succeeded && s->skips) return WR_LAUNCH_DONE;
+    if (!succeeded && code != WSA_IO_PENDING) return WR_LAUNCH_FAILED;
+    flight->aloft = true;
+    s->aloft++;
+    cq->owner.aloft++;
+    return WR_LAUNCH_ALOFT;
+}
+
+int wr_iocp_result(wr_iocp_socket *s, wr_flight *flight, DWORD *bytes)
+{
+    DWORD flags;
+    return WSAGetOverlappedResult(s->os, &flight->os, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
+}
+
+/* The one place where a closed socket ends: with its last flight. What was pending is cancelled, the close comes last.
+ */
+static void finish_closing(wr_iocp *cq, wr_iocp_socket *s)
+{
+    if (s->aloft > 0) return;
+    wr_iocp_free_accepts(cq, s);
+    if (s->in) wr_iocp_finish(cq, s->in, WEIR_ECANCELED, 0);
+    if (s->out) wr_iocp_finish(cq, s->out, WEIR_ECANCELED, 0);
+    if (s->close) wr_iocp_finish(cq, s->close, 0, 0);
+    s->kind = WR_IOCP_FREE;
+    if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);
+}
+
+void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset)
+{
+    assert(!s->closing);
+    s->closing = true;
+    wr_socket_close(s->os, reset);
+    wr_table_retire(&s->record);
+    finish_closing(cq, s);
+}
+
+static void land(wr_iocp *cq, wr_flight *flight)
+{
+    wr_iocp_socket *s = wr_iocp_slot(cq, flight->slot);
+    assert(flight->aloft);
+    flight->aloft = false;
+    s->aloft--;
+    cq->owner.aloft--;
+    if (s->closing)
+        finish_closing(cq, s);
+    else if (flight == &s->in_flight)
+        wr_iocp_recv_landed(cq, s);
+    else if (flight != &s->out_flight)
+        wr_iocp_accept_landed(cq, s, flight);
+    else if (s->kind == WR_IOCP_CONNECTING)
+        wr_iocp_connect_landed(cq, s);
+    else
+        wr_iocp_send_landed(cq, s);
+}
+
+/* Sockets. */
+
+/* Skipping packets is right only where nothing layered on Winsock sits in between: such providers say that their
+ * handles are no file handles. */
+static bool can_skip(SOCKET socket)
+{
+    WSAPROTOCOL_INFOW info;
+    int length = sizeof info;
+    if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &length) != 0) return false;
+    return (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
+}
+
+wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, int *error)
+{
+    wr_iocp_socket *s = wr_table_take(&cq->owner.sockets);
+    *error = WEIR_ENOMEM;
+    if (!s) return NULL;
+    if (!CreateIoCompletionPort((HANDLE)socket, cq->owner.port, 0, 0)) {
+        *error = WEIR_ESYSTEM;
+        wr_table_recycle(&cq->owner.sockets, &s->record);
+        return NULL;
+    }
+    s->os = socket;
+    s->kind = (uint8_t)kind;
+    UCHAR mode = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
+    s->skips = can_skip(socket) && SetFileCompletionNotificationModes((HANDLE)socket, mode);
+    return s;
+}
+
+static int iocp_adopt(wr_cq *base, wr_detached socket, wr_sock *out)
+{
+    int error;
+    const wr_iocp_socket *s = wr_iocp_add(wr_iocp_of(base), (SOCKET)socket.os, WR_IOCP_NEW, &error);
+    if (!s) return error;
+    *out = (wr_sock){ .slot = s->record.slot, .generation = s->record.generation };
+    return 0;
+}
+
+static void iocp_discard(wr_cq *base, wr_detached socket)
+{
+    (void)base;
+    wr_socket_close((SOCKET)socket.os, false);
+}
+
+static void iocp_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
+{
+    wr_iocp *cq = wr_iocp_of(base);
+    wr_iocp_socket *s = wr_iocp_get(cq, sock);
+    wr_op_begin(op, WR_OP_CLOSE, sock.slot);
+    s->close = op;
+    wr_iocp_drop(cq, s, reset);
+}
+
+static void iocp_local(wr_cq *base, wr_sock sock, wr_addr *out)
+{
+    wr_socket_local(wr_iocp_get(wr_iocp_of(base), sock)->os, out);
+}
+
+static void iocp_buf_return(wr_cq *base, uint8_t *buffer)
+{
+    wr_pool_put(&wr_iocp_of(base)->owner.buffers, buffer);
+}
+
+static uint64_t iocp_now(wr_cq *base)
+{
+    (void)base;
+    return wr_os_now_ns();
+}
+
+/* A lost wake-up would hang the process silently, so a failure here is its end. */
+static void iocp_post(wr_cq *base, wr_op *op)
+{
+    wr_iocp *cq = wr_iocp_of(base);
+    wr_op_begin(op, WR_OP_POST, WR_NO_SLOT);
+    if (wr_posts_push(&cq->posts, op) && !PostQueuedCompletionStatus(cq->owner.port, 0, 0, NULL)) abort();
+}
+
+/* Waiting. */
+
+static unsigned take_done(wr_iocp *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    while (count < capacity) {
+        wr_op *op = wr_done_take(&cq->owner.done);
+        if (!op) break;
+        out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+        if (op->kind == WR_OP_CONNECT && op->error == 0) {
+            out[count].connected.slot = op->slot;
+            out[count].connected.generation = wr_iocp_slot(cq, op->slot)->record.generation;
+        }
+        count++;
+    }
+    return count;
+}
+
+/* What one socket has to deliver, into `capacity` (at least 1) places. */
+static unsigned serve(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsigned capacity)
+{
+    switch (s->kind) {
+    case WR_IOCP_FREE: /* closed while it stood in the list */
+        wr_table_recycle(&cq->owner.sockets, &s->record);
+        return 0;
+    case WR_IOCP_LISTENER:
+        return s->closing ? 0 : wr_iocp_serve_accept(cq, s, out, capacity);
+    default:
+        if (s->closing) return 0;
+        if (s->out && !s->out_flight.aloft) wr_iocp_serve_send(cq, s);
+        return s->in && s->readable ? wr_iocp_serve_recv(cq, s, out) : 0;
+    }
+}
+
+/* Looks once at each socket that stands in the list at the start, so that a busy one cannot hold up the others. */
+static unsigned serve_ready(wr_iocp *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    uint32_t last = cq->owner.ready.last;
+    while (count < capacity && !wr_ready_empty(&cq->owner.ready)) {
+        wr_iocp_socket *s = wr_ready_take(&cq->owner.ready, &cq->owner.sockets, sizeof *s);
+        uint32_t slot = s->record.slot;
+        s->queued = false;
+        count += serve(cq, s, out + count, capacity - count);
+        if (slot == last) break;
+    }
+    return count;
+}
+
+static VOID CALLBACK timer_has_fired(PVOID arg, DWORD low, DWORD high)
+{
+    (void)arg, (void)low, (void)high; /* that it ran has ended the wait */
+}
+
+/* How long to wait in milliseconds, rounded up. A short wait gets a timer as fine as the system has, which ends the
+ * (alertable) wait by a procedure call: the port's own timeouts may come a clock tick of 15.6 ms late. */
+static DWORD prepare_wait(wr_iocp *cq, uint64_t deadline_ns, bool *fine)
+{
+    *fine = false;
+    if (deadline_ns == WR_DEADLINE_NOW) return 0;
+    if (deadline_ns == WR_DEADLINE_NEVER) return INFINITE;
+    uint64_t now = wr_os_now_ns();
+    if (deadline_ns <= now) return 0;
+    uint64_t left = deadline_ns - now;
+    uint64_t ms = left / 1000000 + (left % 1000000 != 0);
+    if (cq->owner.timer && ms <= WR_FINE_WAIT_MS) {
+        LARGE_INTEGER due = { .QuadPart = -(LONGLONG)((left + 99) / 100) };
+        *fine = SetWaitableTimer(cq->owner.timer, &due, 0, timer_has_fired, NULL, FALSE);
+        if (*fine) return INFINITE;
+    }
+    return ms < INFINITE ? (DWORD)ms : INFINITE - 1;
+}
+
+static void poll_port(wr_iocp *cq, uint64_t deadline_ns)
+{
+    OVERLAPPED_ENTRY packets[WR_IOCP_PACKETS];
+    ULONG count = 0;
+    bool fine;
+    DWORD ms = prepare_wait(cq, deadline_ns, &fine);
+    BOOL some = GetQueuedCompletionStatusEx(cq->owner.port, packets, WR_IOCP_PACKETS, &count, ms, fine);
+    if (fine) (void)CancelWaitableTimer(cq->owner.timer);
+    if (!some) return; /* the time is over */
+    for (ULONG i = 0; i < count; i++)
+        if (packets[i].lpOverlapped) land(cq, (wr_flight *)packets[i].lpOverlapped); /* else a wake-up */
+}
+
+static unsigned take_posts(wr_iocp *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    while (count < capacity) {
+        wr_op *op = wr_posts_take(&cq->posts);
+        if (!op) break;
+        op->pending = false;
+        out[count++] = (wr_completion){ .op = op };
+    }
+    return count;
+}
+
+/* Where there is more to deliver than room, nobody may always come last: posts and sockets take turns, and the results
+ * of submits had the last wait for themselves. */
+static unsigned collect(wr_iocp *cq, wr_completion *out, unsigned capacity)
+{
+    unsigned count = 0;
+    cq->owner.posts_first = !cq->owner.posts_first;
+    if (cq->owner.posts_first) count += take_posts(cq, out, capacity);
+    count += serve_ready(cq, out + count, capacity - count);
+    if (!cq->owner.posts_first) count += take_posts(cq, out + count, capacity - count);
+    return count + take_done(cq, out + count, capacity - count);
+}
+
+static unsigned iocp_wait(wr_cq *base, wr_completion *out, unsigned capacity, uint64_t deadline_ns)
+{
+    wr_iocp *cq = wr_iocp_of(base);
+    assert(capacity > 0);
+    if (cq->owner.done.first && !cq->owner.poll_owed) {
+        cq->owner.poll_owed = true;
+        return take_done(cq, out, capacity);
+    }
+    cq->owner.poll_owed = false;
+    bool at_hand = cq->owner.done.first || !wr_ready_empty(&cq->owner.ready) || !wr_posts_empty(&cq->posts);
+    poll_port(cq, at_hand ? WR_DEADLINE_NOW : deadline_ns);
+    return collect(cq, out, capacity);
+}
+
+static void iocp_destroy(wr_cq *base)
+{
+    wr_iocp *cq = wr_iocp_of(base);
+    wr_memory *memory = cq->owner.memory;
+    for (uint32_t slot = 0; slot < wr_table_slots(&cq->owner.sockets); slot++) {
+        wr_iocp_socket *s = wr_iocp_slot(cq, slot);
+        if (s->kind != WR_IOCP_FREE && !s->closing) wr_iocp_drop(cq, s, false);
+    }
+    while (cq->owner.aloft > 0) poll_port(cq, WR_DEADLINE_NEVER); /* Windows still writes to what is aloft */
+    wr_table_destroy(&cq->owner.sockets);
+    wr_pool_destroy(&cq->owner.buffers);
+    if (cq->owner.timer) (void)CloseHandle(cq->owner.timer);
+    if (cq->owner.port) (void)CloseHandle(cq->owner.port);
+    wr_free(memory, cq, sizeof *cq);
+}
+
+static int iocp_create(wr_cq **out, const wr_cq_options *options)
+{
+    const wr_winsock *winsock = wr_winsock_get();
+    if (!winsock) return WEIR_ESYSTEM;
+    wr_iocp *cq = wr_alloc(options->memory, sizeof *cq);
+    if (!cq) return WEIR_ENOMEM;
+    memset(cq, 0, sizeof *cq);
+    cq->base.ops = &wr_cq_iocp;
+    cq->owner.memory = options->memory;
+    cq->owner.winsock = winsock;
+    wr_ready_init(&cq->owner.ready);
+    wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_iocp_socket));
+    wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
+                 WR_BUFFERS_KEPT);
+    cq->owner.port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
+    if (!cq->owner.port) {
+        iocp_destroy(&cq->base);
+        return WEIR_ESYSTEM;
+    }
+    cq->owner.timer =
+        CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_MODIFY_STATE | SYNCHRONIZE);
+    *out = &cq->base;
+    return 0;
+}
+
+const struct wr_cq_ops wr_cq_iocp = {
+    .name = "iocp",
+    .create = iocp_create,
+    .destroy = iocp_destroy,
+    .now = iocp_now,
+    .wait = iocp_wait,
+    .post = iocp_post,
+    .listen = wr_iocp_listen,
+    .adopt = iocp_adopt,
+    .discard = iocp_discard,
+    .accept = wr_iocp_accept,
+    .connect = wr_iocp_connect,
+    .cancel = wr_iocp_cancel,
+    .recv = wr_iocp_recv,
+    .buf_return = iocp_buf_return,
+    .send = wr_iocp_send,
+    .shutdown = wr_iocp_shutdown,
+    .close = iocp_close,
+    .local = iocp_local,
+};

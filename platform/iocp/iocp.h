@@ -1,0 +1,150 @@
+/* The IOCP backend, inside. iocp.c has the queue and the wait, accept.c, connect.c and stream.c the operations.
+ *
+ * One completion port a queue. What Windows performs (AcceptEx, ConnectEx, WSASend, and a receive of no bytes, which
+ * completes when there is something to read) is a flight: an OVERLAPPED that belongs to Windows until its packet has
+ * come. The flights of a socket live in its record, whose address is stable; a closed socket keeps its record until
+ * the last of them has landed. */
+#ifndef WR_IOCP_H
+#define WR_IOCP_H
+
+#include "platform/common/done.h"
+#include "platform/common/posts.h"
+#include "platform/common/table.h"
+#include "platform/windows/socket.h"
+
+enum {
+    WR_IOCP_PACKETS = 64,            /* taken from the port a pass */
+    WR_ACCEPTS_POSTED = 16,          /* AcceptEx in flight a listener: a burst of connections finds as many ready */
+    WR_SEND_CALLS_MAX = 16,          /* WSASend a send and pass that succeed at once */
+    WR_SEND_SLICES_MAX = 64,         /* WSABUFs a call */
+    WR_SEND_BYTES_MAX = 1024 * 1024, /* bytes a call: Windows locks the pages of a send until it is done */
+    WR_BUFFER_SIZE = 32 * 1024,      /* a recv's */
+    WR_BUFFERS_KEPT = 64,            /* as many as a worker takes completions at once */
+    WR_FINE_WAIT_MS = 32,            /* shorter waits use the high-resolution timer: the others are up to 16 ms late */
+};
+
+enum wr_iocp_kind { WR_IOCP_FREE, WR_IOCP_NEW, WR_IOCP_LISTENER, WR_IOCP_CONNECTING, WR_IOCP_STREAM };
+
+/* Something that Windows is at. */
+typedef struct wr_flight {
+    OVERLAPPED os; /* first: a packet names it */
+    uint32_t slot; /* of its socket */
+    bool aloft;    /* Windows has it */
+} wr_flight;
+
+/* An AcceptEx: the socket that is to become a connection, and where Windows writes its addresses. */
+typedef struct wr_waiting_accept {
+    wr_flight flight;
+    SOCKET socket;
+    bool landed; /* to be delivered */
+    int error;   /* WSA code of a landed one */
+    uint8_t addresses[2 * (sizeof(struct sockaddr_storage) + 16)];
+} wr_waiting_accept;
+
+typedef struct wr_iocp_socket {
+    wr_record record; /* its `next` is that of the ready list, while it stands there */
+    uint8_t kind;     /* enum wr_iocp_kind */
+    bool queued;      /* in the ready list */
+    bool readable;    /* the next read may find something */
+    bool skips;       /* an operation that succeeds at once queues no packet */
+    bool closing;     /* closed: waits for its flights */
+    bool cancelled;   /* the accept is to end when its flights have landed */
+    SOCKET os;
+    wr_op *in;             /* pending recv or accept */
+    wr_op *out;            /* pending send or connect */
+    wr_op *close;          /* pending close */
+    const wr_slice *slice; /* of `out`: the first that Windows has not wholly taken */
+    uint32_t slice_done;   /* bytes of it that Windows has */
+    uint32_t aloft;        /* flights */
+    int in_error;          /* WSA code with which the receive of no bytes ended */
+    int family;            /* listener: of the sockets it accepts */
+    wr_flight in_flight, out_flight;
+    wr_waiting_accept *accepts; /* listener: WR_ACCEPTS_POSTED of them */
+} wr_iocp_socket;
+
+typedef struct wr_iocp {
+    wr_cq base;
+    struct {
+        HANDLE port;
+        HANDLE timer; /* high-resolution; NULL where the system has none */
+        const wr_winsock *winsock;
+        wr_memory *memory;
+        wr_pool buffers;
+        wr_done done;
+        bool poll_owed;   /* the last wait did not ask the port */
+        bool posts_first; /* in this wait, if it is short of room */
+        wr_ready ready;
+        wr_table sockets;
+        uint32_t aloft; /* flights of all sockets */
+    } owner;
+    wr_posts posts;
+} wr_iocp;
+
+extern const struct wr_cq_ops wr_cq_iocp;
+
+static inline wr_iocp *wr_iocp_of(wr_cq *cq)
+{
+    return (wr_iocp *)cq;
+}
+
+static inline wr_iocp_socket *wr_iocp_slot(const wr_iocp *cq, uint32_t slot)
+{
+    return wr_table_at(&cq->owner.sockets, slot, sizeof(wr_iocp_socket));
+}
+
+static inline wr_iocp_socket *wr_iocp_get(const wr_iocp *cq, wr_sock sock)
+{
+    return wr_table_get(&cq->owner.sockets, sock, sizeof(wr_iocp_socket));
+}
+
+/* iocp.c */
+
+/* wr_iocp_add: a record for a socket, joined to the port; NULL with the error in `*error`: WEIR_ENOMEM, WEIR_ESYSTEM.
+ */
+wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, int *error);
+
+/* wr_iocp_finish: the operation has its result, which the next wait delivers; wr_iocp_finish_system maps a WSA code. */
+void wr_iocp_finish(wr_iocp *cq, wr_op *op, int error, int system_error);
+void wr_iocp_finish_system(wr_iocp *cq, wr_op *op, int system_error);
+
+/* wr_iocp_queue: the next pass looks at the socket. */
+void wr_iocp_queue(wr_iocp *cq, wr_iocp_socket *s);
+
+enum wr_launch { WR_LAUNCH_DONE, WR_LAUNCH_ALOFT, WR_LAUNCH_FAILED };
+
+/* wr_iocp_launch: before the system call: clears the flight. */
+OVERLAPPED *wr_iocp_prepare(wr_iocp_socket *s, wr_flight *flight);
+
+/* wr_iocp_launched: after it: whether it is done already (no packet follows), aloft, or failed with `code`. */
+enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight, bool succeeded, int code);
+
+/* wr_iocp_result: the WSA code of a landed flight, 0 for success; `*bytes` is what it moved. */
+int wr_iocp_result(wr_iocp_socket *s, wr_flight *flight, DWORD *bytes);
+
+/* wr_iocp_drop: closes the socket; its operations end, and its slot is freed, when its flights have landed. */
+void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset);
+
+/* accept.c */
+int wr_iocp_listen(wr_cq *cq, const wr_listen_params *params, wr_listen_result *out);
+void wr_iocp_accept(wr_cq *cq, wr_sock listener, wr_op *op);
+void wr_iocp_cancel(wr_cq *cq, wr_op *op);
+void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight);
+unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsigned capacity);
+
+/* wr_iocp_free_accepts: the listener has closed, and its flights have landed. */
+void wr_iocp_free_accepts(wr_iocp *cq, wr_iocp_socket *s);
+
+/* connect.c */
+void wr_iocp_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op);
+void wr_iocp_connect_landed(wr_iocp *cq, wr_iocp_socket *s);
+
+/* stream.c */
+void wr_iocp_recv(wr_cq *cq, wr_sock sock, wr_op *op);
+void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s);
+unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out);
+void wr_iocp_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
+void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s);
+void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s);
+void wr_iocp_shutdown(wr_cq *cq, wr_sock sock);
+
+#endif

@@ -1,0 +1,184 @@
+#include "platform/error_map.h"
+#include "platform/iocp/iocp.h"
+
+static void finish_recv(wr_iocp *cq, wr_iocp_socket *s, int code)
+{
+    wr_op *op = s->in;
+    s->in = NULL;
+    wr_iocp_finish_system(cq, op, code);
+}
+
+/* A receive of no bytes completes when there is something to read: data, the end, or an error. So an idle connection
+ * holds no buffer, and Windows locks no page for it. */
+static void arm(wr_iocp *cq, wr_iocp_socket *s)
+{
+    WSABUF nothing = { .len = 0, .buf = NULL };
+    DWORD flags = 0;
+    OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->in_flight);
+    int failed = WSARecv(s->os, &nothing, 1, NULL, &flags, overlapped, NULL);
+    int code = failed ? WSAGetLastError() : 0;
+    switch (wr_iocp_launched(cq, s, &s->in_flight, !failed, code)) {
+    case WR_LAUNCH_ALOFT:
+        break;
+    case WR_LAUNCH_DONE:
+        s->readable = true;
+        wr_iocp_queue(cq, s);
+        break;
+    case WR_LAUNCH_FAILED:
+        finish_recv(cq, s, code);
+        break;
+    }
+}
+
+void wr_iocp_recv(wr_cq *base, wr_sock sock, wr_op *op)
+{
+    wr_iocp *cq = wr_iocp_of(base);
+    wr_iocp_socket *s = wr_iocp_get(cq, sock);
+    assert(!s->in && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_STREAM));
+    wr_op_begin(op, WR_OP_RECV, sock.slot);
+    s->kind = WR_IOCP_STREAM;
+    s->in = op;
+    if (s->readable)
+        wr_iocp_queue(cq, s);
+    else
+        arm(cq, s);
+}
+
+void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
+{
+    DWORD bytes;
+    s->in_error = wr_iocp_result(s, &s->in_flight, &bytes);
+    s->readable = true;
+    wr_iocp_queue(cq, s);
+}
+
+/* The error of the notice is told where the read itself says nothing. */
+static int read_code(wr_iocp_socket *s, int code)
+{
+    int noticed = s->in_error;
+    s->in_error = 0;
+    return code == WSAEWOULDBLOCK && noticed ? noticed : code;
+}
+
+/* Reads once; a read that does not fill the buffer has emptied the socket, and the next recv waits for a notice. */
+unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out)
+{
+    *out = (wr_completion){ .op = s->in };
+    uint8_t *buffer = wr_pool_get(&cq->owner.buffers);
+    if (!buffer) {
+        out->error = WEIR_ENOMEM;
+    } else {
+        int size = recv(s->os, (char *)buffer, (int)cq->owner.buffers.block_size, 0);
+        if (size > 0) {
+            out->buffer = buffer;
+            out->size = (uint32_t)size;
+            s->readable = out->size == cq->owner.buffers.block_size;
+        } else {
+            int code = size < 0 ? read_code(s, WSAGetLastError()) : 0;
+            wr_pool_put(&cq->owner.buffers, buffer);
+            if (code == WSAEWOULDBLOCK) { /* a notice for nothing */
+                s->readable = false;
+                arm(cq, s);
+                return 0;
+            }
+            s->readable = true; /* a further recv reads again and hears the same */
+            out->error = code ? wr_error_from_system(code) : WEIR_EEOF;
+            out->system_error = code;
+        }
+    }
+    s->in->pending = false;
+    s->in = NULL;
+    return 1;
+}
+
+static DWORD gather(const wr_iocp_socket *s, WSABUF *parts)
+{
+    uint32_t skip = s->slice_done, total = 0;
+    DWORD count = 0;
+    for (const wr_slice *slice = s->slice; slice && count < WR_SEND_SLICES_MAX && total < WR_SEND_BYTES_MAX;
+         slice = slice->next) {
+        uint32_t size = slice->size - skip;
+        if (size > WR_SEND_BYTES_MAX - total) size = WR_SEND_BYTES_MAX - total;
+        parts[count].buf = (char *)(uintptr_t)((const char *)slice->data + skip); /* a send does not write */
+        parts[count].len = size;
+        total += size;
+        count++;
+        skip = 0;
+    }
+    return count;
+}
+
+static void advance(wr_iocp_socket *s, DWORD sent)
+{
+    while (sent > 0) {
+        uint32_t left = s->slice->size - s->slice_done;
+        if (sent < left) {
+            s->slice_done += sent;
+            return;
+        }
+        sent -= left;
+        s->slice = s->slice->next;
+        s->slice_done = 0;
+    }
+}
+
+static void finish_send(wr_iocp *cq, wr_iocp_socket *s, int code)
+{
+    wr_op *op = s->out;
+    s->out = NULL;
+    s->slice = NULL;
+    if (code)
+        wr_iocp_finish_system(cq, op, code);
+    else
+        wr_iocp_finish(cq, op, 0, 0);
+}
+
+void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
+{
+    for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
+        WSABUF parts[WR_SEND_SLICES_MAX];
+        DWORD count = gather(s, parts), sent = 0;
+        OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->out_flight);
+        int failed = WSASend(s->os, parts, count, &sent, 0, overlapped, NULL);
+        int code = failed ? WSAGetLastError() : 0;
+        enum wr_launch launch = wr_iocp_launched(cq, s, &s->out_flight, !failed, code);
+        if (launch == WR_LAUNCH_ALOFT) return;
+        if (launch == WR_LAUNCH_DONE) advance(s, sent);
+        if (launch == WR_LAUNCH_FAILED || !s->slice) {
+            finish_send(cq, s, code);
+            return;
+        }
+    }
+    wr_iocp_queue(cq, s); /* enough for one pass */
+}
+
+void wr_iocp_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
+{
+    wr_iocp *cq = wr_iocp_of(base);
+    wr_iocp_socket *s = wr_iocp_get(cq, sock);
+    assert(!s->out && slices && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_STREAM));
+    wr_op_begin(op, WR_OP_SEND, sock.slot);
+    s->kind = WR_IOCP_STREAM;
+    s->out = op;
+    s->slice = slices;
+    s->slice_done = 0;
+    wr_iocp_serve_send(cq, s);
+}
+
+void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s)
+{
+    DWORD sent;
+    int code = wr_iocp_result(s, &s->out_flight, &sent);
+    if (code == 0) advance(s, sent);
+    if (code || !s->slice)
+        finish_send(cq, s, code);
+    else
+        wr_iocp_queue(cq, s);
+}
+
+void wr_iocp_shutdown(wr_cq *base, wr_sock sock)
+{
+    wr_iocp_socket *s = wr_iocp_get(wr_iocp_of(base), sock);
+    assert(!s->out);
+    (void)shutdown(s->os, SD_SEND); /* fails only for a connection that is gone, which the next recv tells */
+}
