@@ -1,5 +1,5 @@
 /* What a test asks of the system it runs on, beside peers (raw.h): its own process, files, addresses. host_posix.c
- * implements this page. */
+ * and host_windows.c implement this page. What a system does not have skips the test that needs it. */
 #ifndef WEIR_TEST_HOST_H
 #define WEIR_TEST_HOST_H
 

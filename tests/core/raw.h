@@ -1,8 +1,9 @@
 /* The witness: peers over plain blocking-style sockets of the system, with nothing of weir under them, so that what a
  * test believes does not rest on the code it tests.
  *
- * Whatever goes wrong here, a deadline too, fails the test; functions that may find an end say so. raw_posix.c
- * implements this page; the page itself names no system's type. Any thread may use a peer, one at a time. */
+ * Whatever goes wrong here, a deadline too, fails the test; functions that may find an end say so. raw.c,
+ * and raw_posix.c or raw_windows.c, implement this page; the page itself names no system's type. Any thread may use a
+ * peer, one at a time. */
 #ifndef WR_TEST_RAW_H
 #define WR_TEST_RAW_H
 
@@ -83,7 +84,7 @@ void raw_reset(raw_peer peer);
 /* raw_port: of this end. */
 uint16_t raw_port(raw_peer peer);
 
-/* raw_descriptors: how many this process has open. */
+/* raw_descriptors: how many this process has open; on Windows, how many sockets. */
 unsigned raw_descriptors(void);
 
 #endif

@@ -11,47 +11,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/raw.h"
+#include "core/raw_os.h"
 #include "harness/weir_test.h"
-
-static void (*work)(void *arg);
-static void *work_arg;
-
-void raw_while_waiting(void (*function)(void *arg), void *arg)
-{
-    work = function;
-    work_arg = arg;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Whether the descriptor has one of the events before the deadline. */
-static bool await_until(int fd, short events, int64_t deadline_ms)
-{
-    for (;;) {
-        struct pollfd entry = { .fd = fd, .events = events };
-        if (work) work(work_arg);
-        int64_t left = deadline_ms - now_ms();
-        int ready = poll(&entry, 1, left <= 0 ? 0 : work ? 1 : (int)left);
-        if (ready > 0) return true;
-        cr_assert(ready == 0 || errno == EINTR, "poll: %s", strerror(errno));
-        if (left <= 0) return false;
-    }
-}
-
-static void await(int fd, short events, const char *what)
-{
-    cr_assert(await_until(fd, events, now_ms() + RAW_PATIENCE_MS), "timed out: %s", what);
-}
 
 static int fd_of(raw_peer peer)
 {
     return (int)peer.os;
+}
+
+uint64_t raw_os_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool raw_os_poll(raw_peer peer, raw_event event, uint32_t timeout_ms)
+{
+    struct pollfd entry = { .fd = fd_of(peer), .events = event == RAW_READABLE ? POLLIN : POLLOUT };
+    int ready = poll(&entry, 1, (int)timeout_ms);
+    cr_assert(ready >= 0 || errno == EINTR, "poll: %s", strerror(errno));
+    return ready > 0;
 }
 
 static void set_option(int fd, int level, int name, int value)
@@ -88,7 +68,7 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
 {
     if (connect(fd, address, length) == 0) return 0;
     if (errno != EINPROGRESS && errno != EAGAIN) return errno;
-    if (!await_until(fd, POLLOUT, now_ms() + patience_ms)) return ETIMEDOUT;
+    if (!raw_wait((raw_peer){ .os = fd }, RAW_WRITABLE, patience_ms)) return ETIMEDOUT;
     int error = 0;
     socklen_t size = sizeof error;
     cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
@@ -143,7 +123,7 @@ raw_peer raw_listen(int backlog, uint16_t *port)
 
 raw_peer raw_accept(raw_peer listener)
 {
-    await(fd_of(listener), POLLIN, "nobody connects");
+    raw_must(listener, RAW_READABLE, "nobody connects");
     int fd = accept4(fd_of(listener), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     cr_assert_geq(fd, 0, "accept: %s", strerror(errno));
     return (raw_peer){ .os = fd };
@@ -163,25 +143,6 @@ size_t raw_send_some(raw_peer peer, const void *bytes, size_t size)
     return SIZE_MAX;
 }
 
-void raw_send(raw_peer peer, const void *bytes, size_t size)
-{
-    size_t done = 0;
-    while (done < size) {
-        size_t sent = raw_send_some(peer, (const char *)bytes + done, size - done);
-        cr_assert_neq(sent, SIZE_MAX, "the connection ended after %zu of %zu bytes", done, size);
-        if (sent == 0) await(fd_of(peer), POLLOUT, "the other side does not read");
-        done += sent;
-    }
-}
-
-void raw_send_slowly(raw_peer peer, const void *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        raw_send(peer, (const char *)bytes + i, 1);
-        if (work) work(work_arg);
-    }
-}
-
 void raw_finish(raw_peer peer)
 {
     cr_assert_eq(shutdown(fd_of(peer), SHUT_WR), 0, "shutdown: %s", strerror(errno));
@@ -199,44 +160,6 @@ size_t raw_receive_some(raw_peer peer, void *bytes, size_t capacity, raw_end *en
         *end = RAW_RESET;
     }
     return 0;
-}
-
-void raw_receive(raw_peer peer, void *bytes, size_t size)
-{
-    size_t done = 0;
-    while (done < size) {
-        raw_end end;
-        size_t got = raw_receive_some(peer, (char *)bytes + done, size - done, &end);
-        cr_assert_eq(end, RAW_OPEN, "the connection ended after %zu of %zu bytes", done, size);
-        if (got == 0) await(fd_of(peer), POLLIN, "the bytes do not come");
-        done += got;
-    }
-}
-
-raw_end raw_receive_all(raw_peer peer, void *bytes, size_t capacity, size_t *size)
-{
-    char rest[16384];
-    size_t total = 0;
-    for (;;) {
-        raw_end end;
-        bool keep = total < capacity;
-        size_t got =
-            raw_receive_some(peer, keep ? (char *)bytes + total : rest, keep ? capacity - total : sizeof rest, &end);
-        total += got;
-        if (size) *size = total;
-        if (end != RAW_OPEN) return end;
-        if (got == 0) await(fd_of(peer), POLLIN, "the end does not come");
-    }
-}
-
-raw_end raw_await_end(raw_peer peer)
-{
-    return raw_receive_all(peer, NULL, 0, NULL);
-}
-
-bool raw_is_silent(raw_peer peer, uint32_t ms)
-{
-    return !await_until(fd_of(peer), POLLIN, now_ms() + ms);
 }
 
 void raw_close(raw_peer peer)

@@ -77,15 +77,28 @@ Test(harness, expectations_hold_for_what_is_true)
     cr_expect_arr_neq(one, other, sizeof one);
 }
 
+static FILE *run_failing(void)
+{
+#ifdef _WIN32
+    char command[] = "\"" WR_FAILING_PROGRAM "\" -j2 2>&1";
+    for (char *c = command; *c; c++) { /* a '/' would be an option to the shell */
+        if (*c == '/') *c = '\\';
+    }
+    return _popen(command, "r");
+#else
+    /* Without the environment: Criterion in a child of Criterion takes it for its own worker. */
+    return popen("env -i '" WR_FAILING_PROGRAM "' -j2 2>&1", "r");
+#endif
+}
+
 Test(harness, counts_what_came_of_each_test)
 {
-    /* Without the environment: Criterion in a child of Criterion takes it for its own worker. */
-    FILE *runner = popen("env -i '" WR_FAILING_PROGRAM "' -j2 2>&1", "r");
+    FILE *runner = run_failing();
     cr_assert_not_null(runner);
     char line[512], summary[512] = "";
     while (fgets(line, sizeof line, runner)) {
         if (strncmp(line, "summary: ", 9) == 0) memcpy(summary, line, sizeof summary);
     }
     cr_assert_neq(pclose(runner), 0, "the runner's exit status tells of failures");
-    cr_assert_str_eq(summary, "summary: 1 passed, 5 failed, 2 skipped\n");
+    cr_assert_str_eq(summary, "summary: 1 passed, 5 failed, 2 skipped\n", "%s", summary);
 }

@@ -25,8 +25,8 @@ void wr_test_register(wr_test *test)
 static _Atomic bool failed;
 static bool returned; /* the body ran to its end */
 
-__attribute__((format(printf, 4, 0))) static void report(const char *file, int line, const char *text,
-                                                         const char *format, va_list arguments)
+__attribute__((format(WR_TEST_FORMAT, 4, 0))) static void report(const char *file, int line, const char *text,
+                                                                 const char *format, va_list arguments)
 {
     char message[1024];
     failed = true;

@@ -15,6 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* With mingw-w64, `printf` as an attribute means Microsoft's formats, and the tests use C's. */
+#ifdef __MINGW_PRINTF_FORMAT
+#define WR_TEST_FORMAT __MINGW_PRINTF_FORMAT
+#else
+#define WR_TEST_FORMAT printf
+#endif
+
 typedef struct wr_test wr_test;
 struct wr_test {
     wr_test *next;
@@ -34,13 +41,13 @@ struct wr_test {
 void wr_test_register(wr_test *test);
 
 /* wr_test_failed, wr_test_fatal: report a failed assertion; the first lets the test go on. Any thread of the test. */
-__attribute__((format(printf, 4, 5))) void wr_test_failed(const char *file, int line, const char *text,
-                                                          const char *format, ...);
-__attribute__((format(printf, 4, 5), noreturn)) void wr_test_fatal(const char *file, int line, const char *text,
-                                                                   const char *format, ...);
+__attribute__((format(WR_TEST_FORMAT, 4, 5))) void wr_test_failed(const char *file, int line, const char *text,
+                                                                  const char *format, ...);
+__attribute__((format(WR_TEST_FORMAT, 4, 5), noreturn)) void wr_test_fatal(const char *file, int line, const char *text,
+                                                                           const char *format, ...);
 
 /* wr_test_skip: ends the test as skipped. */
-__attribute__((format(printf, 1, 2), noreturn)) void wr_test_skip(const char *format, ...);
+__attribute__((format(WR_TEST_FORMAT, 1, 2), noreturn)) void wr_test_skip(const char *format, ...);
 
 #define Test(...) WR_TEST(__VA_ARGS__, .last = true)
 #define WR_TEST(suite_, name_, ...)                                             \

@@ -1,4 +1,5 @@
-/* A test in a process of its own: what the runner (own.c) needs of a system. run_posix.c implements this page. */
+/* A test in a process of its own: what the runner (own.c) needs of a system. run_posix.c and
+ * run_windows.c implement this page. */
 #ifndef WEIR_TEST_RUN_H
 #define WEIR_TEST_RUN_H
 
@@ -17,6 +18,7 @@ typedef struct wr_child {
     FILE *output;         /* what the test prints, both streams */
     uint64_t deadline_ms; /* the runner's */
     intptr_t process;     /* the system's */
+    intptr_t group;       /* the system's, where what the test starts has a handle of its own */
 } wr_child;
 
 typedef struct wr_child_end {
