@@ -31,6 +31,9 @@ void host_free_descriptors(unsigned count);
 bool host_drop_rights(void);
 void host_regain_rights(void);
 
+/* host_set_comma_locale: 0.5 is written 0,5 from here on; false if no such locale can be had. */
+bool host_set_comma_locale(void);
+
 /* ---- files ---- */
 
 enum { HOST_PATH_MAX = 100 };

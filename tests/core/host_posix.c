@@ -4,9 +4,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -95,6 +97,28 @@ void host_regain_rights(void)
     if (getuid() != 0) return;
     cr_assert_eq(seteuid(0), 0);
     (void)prctl(PR_SET_DUMPABLE, 1); /* a leak detector wants to attach */
+}
+
+static bool has_comma(const char *name)
+{
+    return setlocale(LC_NUMERIC, name) && strcmp(localeconv()->decimal_point, ",") == 0;
+}
+
+/* A machine that builds software often has no locales but the tool to make one. */
+bool host_set_comma_locale(void)
+{
+    static const char *const names[] = { "de_DE.UTF-8", "fr_FR.UTF-8", "ru_RU.UTF-8" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (has_comma(names[i])) return true;
+    char folder[64], command[512];
+    (void)snprintf(folder, sizeof folder, "/tmp/weir-test-%ld-locale", (long)getpid());
+    (void)snprintf(command, sizeof command,
+                   "mkdir %s && localedef --no-archive -c -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1", folder,
+                   folder, folder);
+    bool made = system(command) == 0 && setenv("LOCPATH", folder, 1) == 0 && has_comma("de_DE.UTF-8");
+    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
+    made = system(command) == 0 && made;
+    return made;
 }
 
 /* ---- files ---- */
