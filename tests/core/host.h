@@ -17,6 +17,9 @@ uint64_t host_cpu_us(void);
 unsigned host_descriptor_limit(void);
 unsigned host_hard_limit(void);
 
+/* host_descriptor_table: for how many the kernel's table of the process has room by now. */
+unsigned host_descriptor_table(void);
+
 /* host_limit_descriptors: sets the limit; false if the hard one forbids. host_lower_hard_limit: both, for good. */
 bool host_limit_descriptors(unsigned limit);
 void host_lower_hard_limit(unsigned limit);

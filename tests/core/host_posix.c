@@ -56,6 +56,18 @@ unsigned host_hard_limit(void)
     return clamp(read_limit().rlim_max);
 }
 
+unsigned host_descriptor_table(void)
+{
+    char line[256];
+    unsigned size = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    cr_assert_not_null(file);
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, "FDSize:", 7) == 0) size = (unsigned)strtoul(line + 7, NULL, 10);
+    (void)fclose(file);
+    return size;
+}
+
 bool host_limit_descriptors(unsigned limit)
 {
     struct rlimit now = read_limit();
