@@ -89,6 +89,7 @@ static void print_closed(wr_text *text, const weir_stats *workers, unsigned coun
                       weir_error_name(-reason) + sizeof "WEIR_" - 1, (unsigned long long)workers[i].closed[reason]);
 }
 
+/* Seconds are printed as whole numbers: a double would follow the embedder's locale, and have a comma in some. */
 static void print_passes(wr_text *text, const weir_stats *workers, unsigned count)
 {
     print(text, "# HELP weir_pass_seconds Time that a pass of the loop works\n# TYPE weir_pass_seconds histogram\n");
@@ -97,11 +98,13 @@ static void print_passes(wr_text *text, const weir_stats *workers, unsigned coun
         for (int bucket = 0; bucket < WEIR_STATS_BUCKETS; bucket++) {
             sum += workers[i].pass_us[bucket];
             if (bucket == WEIR_STATS_BUCKETS - 1) break;
-            print(text, "weir_pass_seconds_bucket{worker=\"%u\",le=\"%.6f\"} %llu\n", i,
-                  (double)(UINT64_C(1) << bucket) / 1e6, (unsigned long long)sum);
+            print(text, "weir_pass_seconds_bucket{worker=\"%u\",le=\"%u.%06u\"} %llu\n", i, (1U << bucket) / 1000000,
+                  (1U << bucket) % 1000000, (unsigned long long)sum);
         }
         print(text, "weir_pass_seconds_bucket{worker=\"%u\",le=\"+Inf\"} %llu\n", i, (unsigned long long)sum);
-        print(text, "weir_pass_seconds_sum{worker=\"%u\"} %.9f\n", i, (double)workers[i].pass_ns_sum / 1e9);
+        uint64_t ns = workers[i].pass_ns_sum;
+        print(text, "weir_pass_seconds_sum{worker=\"%u\"} %llu.%09u\n", i, (unsigned long long)(ns / 1000000000),
+              (unsigned)(ns % 1000000000));
         print(text, "weir_pass_seconds_count{worker=\"%u\"} %llu\n", i, (unsigned long long)sum);
     }
 }

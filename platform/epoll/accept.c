@@ -29,6 +29,7 @@ void wr_epoll_accept(wr_cq *base, wr_sock listener, wr_op *op)
     assert(!s->in && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_LISTENER));
     wr_op_begin(op, WR_OP_ACCEPT, listener.slot);
     if (s->kind == WR_SOCKET_NEW) s->accept_row_needed = WR_ACCEPT_ROW_MIN;
+    s->accept_row = 0; /* whoever stops after each connection, to keep a rate, shall not be given a batch */
     s->kind = WR_SOCKET_LISTENER;
     int error = s->registered ? 0 : wr_epoll_register(cq, s, EPOLLIN);
     if (error)

@@ -253,6 +253,24 @@ Test(admission, accept_rate_of_a_balanced_listener, .timeout = 40)
     check_rate(WEIR_PLACEMENT_BALANCED);
 }
 
+Test(admission, accept_rate_of_a_few_a_second_lets_no_crowd_in)
+{
+    enum { FEW = 10, WAITING = 25, SLACK = 4 };
+    world w = { .listen_options.accept_rate = FEW };
+    world_start(&w);
+    uint64_t start_ns = wr_os_now_ns();
+    connect_many(w.port, WAITING);
+    while (w.opened < WAITING) {
+        unsigned now_open = w.opened;
+        double seconds = (double)(wr_os_now_ns() - start_ns) / 1e9;
+        cr_assert_leq(now_open, seconds * FEW + SLACK, "%u after %.3f s", now_open, seconds);
+        cr_assert_lt(seconds, 10.0 * RAW_SLOWDOWN);
+        weir_sleep_ms(5);
+    }
+    close_many(WAITING);
+    world_stop(&w);
+}
+
 Test(admission, accept_rate_far_above_the_demand_pauses_nobody)
 {
     world w = { .listen_options.accept_rate = 1000000 };

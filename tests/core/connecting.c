@@ -7,7 +7,9 @@ weir_conn_id connect_to(world *w, uint16_t port, const weir_connect_options *opt
 {
     char address[32];
     weir_conn_id id = 0;
+    wr_mutex_lock(&w->lock); /* any thread may call this, and world_wrap keeps a list */
     weir_protocol protocol = world_wrap(w, &w->protocol);
+    wr_mutex_unlock(&w->lock);
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", port);
     int error = weir_connect(w->runtime, address, &protocol, options, &id);
     cr_assert_eq(error, 0, "%s: %s", address, weir_error_name(error));

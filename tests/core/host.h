@@ -17,6 +17,9 @@ uint64_t host_cpu_us(void);
 unsigned host_descriptor_limit(void);
 unsigned host_hard_limit(void);
 
+/* host_descriptor_table: for how many the kernel's table of the process has room by now. */
+unsigned host_descriptor_table(void);
+
 /* host_limit_descriptors: sets the limit; false if the hard one forbids. host_lower_hard_limit: both, for good. */
 bool host_limit_descriptors(unsigned limit);
 void host_lower_hard_limit(unsigned limit);
@@ -30,6 +33,9 @@ void host_free_descriptors(unsigned count);
  * as before. */
 bool host_drop_rights(void);
 void host_regain_rights(void);
+
+/* host_set_comma_locale: 0.5 is written 0,5 from here on; false if no such locale can be had. */
+bool host_set_comma_locale(void);
 
 /* ---- files ---- */
 

@@ -4,9 +4,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -54,6 +56,18 @@ unsigned host_hard_limit(void)
     return clamp(read_limit().rlim_max);
 }
 
+unsigned host_descriptor_table(void)
+{
+    char line[256];
+    unsigned size = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    cr_assert_not_null(file);
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, "FDSize:", 7) == 0) size = (unsigned)strtoul(line + 7, NULL, 10);
+    (void)fclose(file);
+    return size;
+}
+
 bool host_limit_descriptors(unsigned limit)
 {
     struct rlimit now = read_limit();
@@ -95,6 +109,28 @@ void host_regain_rights(void)
     if (getuid() != 0) return;
     cr_assert_eq(seteuid(0), 0);
     (void)prctl(PR_SET_DUMPABLE, 1); /* a leak detector wants to attach */
+}
+
+static bool has_comma(const char *name)
+{
+    return setlocale(LC_NUMERIC, name) && strcmp(localeconv()->decimal_point, ",") == 0;
+}
+
+/* A machine that builds software often has no locales but the tool to make one. */
+bool host_set_comma_locale(void)
+{
+    static const char *const names[] = { "de_DE.UTF-8", "fr_FR.UTF-8", "ru_RU.UTF-8" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (has_comma(names[i])) return true;
+    char folder[64], command[512];
+    (void)snprintf(folder, sizeof folder, "/tmp/weir-test-%ld-locale", (long)getpid());
+    (void)snprintf(command, sizeof command,
+                   "mkdir %s && localedef --no-archive -c -i de_DE -f UTF-8 %s/de_DE.UTF-8 >%s/log 2>&1", folder,
+                   folder, folder);
+    bool made = system(command) == 0 && setenv("LOCPATH", folder, 1) == 0 && has_comma("de_DE.UTF-8");
+    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
+    made = system(command) == 0 && made;
+    return made;
 }
 
 /* ---- files ---- */

@@ -130,6 +130,6 @@ check_tidy() {
         mkdir -p build
         cmake --preset clang >build/style-cmake.log 2>&1 || cat build/style-cmake.log
     fi
-    sed -nE 's/^ *"file": "(.*)",?$/\1/p' "$database" | grep -E '/(core|platform|bench|docs)/' | sort -u |
+    sed -nE 's/^ *"file": "(.*)",?$/\1/p' "$database" | grep -E "^$PWD/(core|platform|bench|docs)/" | sort -u |
         xargs -r -P "$(nproc)" -n 1 clang-tidy -p build/clang --quiet 2>&1 | grep -E ': (error|warning):' | sort -u
 }
