@@ -82,6 +82,7 @@ Test(admission, balanced_fills_up_the_worker_that_has_lost_most)
 Test(admission, spread_gives_every_worker_some_and_hands_none_over)
 {
     enum { WORKERS = 4 };
+    if (!host_shares_ports()) cr_skip_test("a port has one socket here");
     world w = { .runtime_options.workers = WORKERS, .listen_options.placement = WEIR_PLACEMENT_SPREAD };
     uint64_t least, most;
     world_start(&w);
@@ -359,8 +360,8 @@ static void check_shortage(weir_placement placement)
 
 Test(admission, without_a_descriptor_it_says_so_does_not_spin_and_goes_on_later)
 {
-    check_shortage(WEIR_PLACEMENT_SPREAD);
     check_shortage(WEIR_PLACEMENT_BALANCED);
+    check_shortage(WEIR_PLACEMENT_SPREAD);
 }
 
 Test(admission, without_a_descriptor_the_listener_may_be_closed_by_its_callback)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/host.h"
 #include "core/world.h"
 
 Test(conn, opens_then_has_messages_then_closes)
@@ -238,11 +239,12 @@ Test(conn, an_ipv4_client_of_a_dual_stack_listener_shows_as_ipv4)
 Test(conn, over_a_unix_domain_socket_the_peer_has_no_name)
 {
     facts f;
-    char address[64];
+    char path[HOST_PATH_MAX], address[HOST_PATH_MAX + 8];
+    host_path(path);
     world w = { .protocol = { .on_open = learn, .data = &f }, .address = address };
-    (void)snprintf(address, sizeof address, "unix:/tmp/weir-conn-%llx.sock", (unsigned long long)wr_os_now_ns());
+    (void)snprintf(address, sizeof address, "unix:%s", path);
     world_start(&w);
-    raw_peer peer = raw_connect_unix(address + 5);
+    raw_peer peer = raw_connect_unix(path);
     WORLD_AWAIT(&w, w.opened == 1);
     cr_assert_eq(f.peer.family, WEIR_FAMILY_UNIX);
     cr_assert_str_eq(f.peer.text, "unix:");

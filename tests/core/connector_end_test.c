@@ -31,7 +31,7 @@ Test(connector_end, refused_by_the_peer_has_on_close_alone)
         world_start(&w);
         connect_to(&w, host_free_port(), NULL);
         check_unopened(&w, 1, WEIR_ECONNREFUSED);
-        cr_assert_eq(w.system_error, ECONNREFUSED);
+        cr_assert_eq(w.system_error, host_codes.connection_refused);
         world_stop(&w);
     }
 }
@@ -234,7 +234,7 @@ Test(connector_end, without_any_usable_local_address_says_so)
     world_start(&w);
     connect_to(&w, port, &(weir_connect_options){ .local_addresses = locals, .local_address_count = 2 });
     check_unopened(&w, 1, WEIR_EADDRNOTAVAIL);
-    cr_assert_eq(w.system_error, EADDRNOTAVAIL);
+    cr_assert_eq(w.system_error, host_codes.address_not_available);
     raw_close(listener);
     world_stop(&w);
 }
@@ -376,7 +376,7 @@ Test(connector_end, thousands_of_connects_and_aborts_leave_nothing_behind, .time
             memory = client.memory.used;
         }
     }
-    cr_assert_eq(raw_descriptors(), descriptors);
+    WORLD_AWAIT(&server, raw_descriptors() <= descriptors); /* the backlog may still hold some that have ended */
     cr_assert_leq(client.memory.used, memory + memory / 4); /* how many there were at once varies */
     world_stop(&client);
     world_stop(&server);

@@ -37,6 +37,11 @@ void host_regain_rights(void);
 /* host_set_comma_locale: 0.5 is written 0,5 from here on; false if no such locale can be had. */
 bool host_set_comma_locale(void);
 
+/* host_codes: what this system calls these accidents, as it rides along for logs. */
+extern const struct host_codes {
+    int address_in_use, address_not_available, connection_refused;
+} host_codes;
+
 /* ---- files ---- */
 
 enum { HOST_PATH_MAX = 100 };
@@ -54,6 +59,9 @@ void host_leave_dead_socket(const char *path);
 /* ---- addresses ---- */
 
 bool host_has_ipv6(void);
+
+/* host_shares_ports: several sockets may listen on one port, which WEIR_PLACEMENT_SPREAD and share_port need. */
+bool host_shares_ports(void);
 
 /* host_free_port: an IPv4 port of the loopback where nobody listens. */
 uint16_t host_free_port(void);

@@ -133,6 +133,10 @@ bool host_set_comma_locale(void)
     return made;
 }
 
+const struct host_codes host_codes = { .address_in_use = EADDRINUSE,
+                                       .address_not_available = EADDRNOTAVAIL,
+                                       .connection_refused = ECONNREFUSED };
+
 /* ---- files ---- */
 
 void host_path(char *path)
@@ -206,6 +210,11 @@ bool host_has_ipv6(void)
     bool has = bind(fd, (struct sockaddr *)&address, length) == 0;
     (void)close(fd);
     return has;
+}
+
+bool host_shares_ports(void)
+{
+    return true;
 }
 
 uint16_t host_free_port(void)

@@ -1,5 +1,6 @@
 #include "core/host.h"
 
+#include <locale.h>
 #include <string.h>
 
 #include "core/raw_windows.h"
@@ -23,6 +24,11 @@ unsigned host_descriptor_limit(void)
 unsigned host_hard_limit(void)
 {
     return UINT32_MAX;
+}
+
+unsigned host_descriptor_table(void)
+{
+    return UINT32_MAX; /* there is no table that grows */
 }
 
 bool host_limit_descriptors(unsigned limit)
@@ -51,6 +57,15 @@ bool host_drop_rights(void)
 }
 
 void host_regain_rights(void) {}
+
+bool host_set_comma_locale(void)
+{
+    return setlocale(LC_ALL, "de-DE") && strcmp(localeconv()->decimal_point, ",") == 0;
+}
+
+const struct host_codes host_codes = { .address_in_use = WSAEADDRINUSE,
+                                       .address_not_available = WSAEADDRNOTAVAIL,
+                                       .connection_refused = WSAECONNREFUSED };
 
 /* ---- files ---- */
 
@@ -92,6 +107,11 @@ bool host_has_ipv6(void)
     bool has = bind(os, (struct sockaddr *)&address, length) == 0;
     closesocket(os);
     return has;
+}
+
+bool host_shares_ports(void)
+{
+    return false;
 }
 
 uint16_t host_free_port(void)

@@ -200,21 +200,13 @@ Test(listener, refuses_addresses_that_it_does_not_understand)
 
 Test(listener, tells_what_the_system_refused_and_where)
 {
-    static char deep[HOST_PATH_MAX + 16];
     weir_runtime *runtime = make_runtime(2);
     const weir_protocol fine = { 0 };
     unsigned descriptors = raw_descriptors();
     weir_failure failure = refused(runtime, "198.51.100.201:0", &fine, (weir_listen_options){ 0 }, WEIR_EADDRNOTAVAIL);
-    cr_expect_eq(failure.step, WEIR_STEP_BIND);
-    cr_expect_eq(failure.system_error, EADDRNOTAVAIL);
-    cr_expect_not_null(strstr(failure.text, "bind"), "%s", failure.text);
-
-    char path[HOST_PATH_MAX];
-    host_path(path);
-    (void)snprintf(deep, sizeof deep, "unix:%s/x", path);
-    failure = refused(runtime, deep, &fine, (weir_listen_options){ 0 }, WEIR_ENOENT);
-    cr_expect_eq(failure.step, WEIR_STEP_BIND);
-    cr_expect_eq(failure.system_error, ENOENT);
+    cr_assert_eq(failure.step, WEIR_STEP_BIND);
+    cr_assert_eq(failure.system_error, host_codes.address_not_available);
+    cr_assert_not_null(strstr(failure.text, "bind"), "%s", failure.text);
     cr_assert_eq(raw_descriptors(), descriptors);
     weir_runtime_destroy(runtime);
 }
@@ -298,11 +290,12 @@ Test(listener, on_an_occupied_port_is_refused_whatever_the_placement)
     weir_runtime *runtime = make_runtime(3);
     for (int placement = WEIR_PLACEMENT_DEFAULT; placement <= WEIR_PLACEMENT_BALANCED; placement++) {
         for (int share = 0; share < 2; share++) {
+            if (!host_shares_ports() && (share || placement == WEIR_PLACEMENT_SPREAD)) continue;
             weir_failure failure;
             const weir_listen_options options = { .placement = (weir_placement)placement, .share_port = share };
             cr_assert_eq(listen_at(runtime, port, options, &failure), WEIR_EADDRINUSE);
             cr_assert_eq(failure.step, WEIR_STEP_BIND);
-            cr_assert_eq(failure.system_error, EADDRINUSE);
+            cr_assert_eq(failure.system_error, host_codes.address_in_use);
         }
     }
     raw_close(owner);
@@ -313,6 +306,7 @@ Test(listener, on_an_occupied_port_is_refused_whatever_the_placement)
 
 Test(listener, does_not_let_a_second_server_in_although_its_own_workers_share_the_port)
 {
+    if (!host_shares_ports()) cr_skip_test("a port has one socket here");
     weir_listener *listener;
     weir_failure failure;
     const weir_listen_options spread = { .placement = WEIR_PLACEMENT_SPREAD };
@@ -333,6 +327,7 @@ Test(listener, share_port_lets_a_second_server_in)
 {
     enum { PEERS = 60 };
     static raw_peer peers[PEERS];
+    if (!host_shares_ports()) cr_skip_test("a port has one socket here");
     world first = { .protocol = { .on_message = echo }, .listen_options.share_port = true };
     world_start(&first);
     char address[32];

@@ -103,6 +103,20 @@ Test(listener_unix, on_a_path_does_not_take_it_from_a_live_listener)
     world_stop(&w);
 }
 
+Test(listener_unix, in_a_missing_folder_says_where_it_failed)
+{
+    static char missing[HOST_PATH_MAX + 16];
+    make_path();
+    (void)snprintf(missing, sizeof missing, "%s/x", unix_address);
+    weir_failure failure;
+    weir_runtime *runtime = make_runtime(1);
+    const weir_listen_options options = { .failure = &failure };
+    cr_assert_eq(weir_listen(runtime, missing, &(weir_protocol){ 0 }, &options, NULL), WEIR_ENOENT);
+    cr_assert_eq(failure.step, WEIR_STEP_BIND);
+    cr_assert_eq(failure.system_error, ENOENT);
+    weir_runtime_destroy(runtime);
+}
+
 Test(listener_unix, on_a_path_leaves_a_file_that_is_no_socket)
 {
     make_path();

@@ -18,6 +18,9 @@
 #define RAW_SLOWDOWN 4
 #endif
 #endif
+#if defined(_WIN32) && !defined(RAW_SLOWDOWN)
+#define RAW_SLOWDOWN 4 /* Wine: all go through one server process */
+#endif
 #ifndef RAW_SLOWDOWN
 #define RAW_SLOWDOWN 1
 #endif

@@ -38,10 +38,10 @@ typedef struct world {
     /* What a test may set before world_start. */
     weir_protocol protocol; /* its data is what world_data gives; its session is world_session's */
     weir_runtime_options runtime_options;
-    weir_listen_options listen_options;
-    const char *address; /* NULL: 127.0.0.1:0 */
-    bool manual;         /* the test drives: WORLD_AWAIT and all waits of raw.h poll */
-    bool keeps;          /* remember the messages, see world_message_is */
+    weir_listen_options listen_options; /* `spread` becomes `balanced` where the system has only that */
+    const char *address;                /* NULL: 127.0.0.1:0 */
+    bool manual;                        /* the test drives: WORLD_AWAIT and all waits of raw.h poll */
+    bool keeps;                         /* remember the messages, see world_message_is */
     bool no_listener;
 
     weir_runtime *runtime;
