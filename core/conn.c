@@ -17,6 +17,7 @@ static size_t conn_size(const wr_service *service)
 
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
 {
+    assert(worker);
     size_t size = conn_size(service);
     weir_conn *conn = memory ? wr_alloc(memory, size) : wr_heap_alloc(&worker->runtime->heap, size);
     if (!conn) return NULL;

@@ -83,7 +83,7 @@ static int prepare_descriptors(weir_runtime *runtime)
     weir_runtime_options *options = &runtime->options;
     uint32_t limit = wr_os_descriptor_limit();
     if (options->max_connections) {
-        uint64_t wanted = (uint64_t)options->max_connections + SPARE_DESCRIPTORS + 4 * runtime->worker_count;
+        uint64_t wanted = (uint64_t)options->max_connections + SPARE_DESCRIPTORS + 4ull * runtime->worker_count;
         return wr_os_descriptors_reserve(wanted < UINT32_MAX ? (uint32_t)wanted : UINT32_MAX);
     }
     options->max_connections = limit > 2 * SPARE_DESCRIPTORS ? limit - SPARE_DESCRIPTORS : SPARE_DESCRIPTORS;

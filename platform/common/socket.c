@@ -54,7 +54,7 @@ void wr_sockaddr_read(wr_addr *out, const struct sockaddr_storage *address)
 
 void wr_socket_local(wr_os_socket os, wr_addr *out)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
     socklen_t length = sizeof address;
     if (getsockname(os, (struct sockaddr *)&address, &length) == 0)
         wr_sockaddr_read(out, &address);

@@ -107,7 +107,7 @@ Test(conn_deadline, each_received_byte_puts_the_idle_deadline_off)
         raw_send(peer, "x", 1); /* no whole message is needed */
         WORLD_HOLDS(&w, SHORT_MS, w.closed == 0);
     }
-    cr_assert_gt(ms_since(start), SHORT_MS * 8, "twice the deadline has passed");
+    cr_assert_gt(ms_since(start), (uint64_t)SHORT_MS * 8, "twice the deadline has passed");
     WORLD_AWAIT(&w, w.closed == 1);
     cr_assert_eq(w.error, WEIR_EIDLE);
     cr_assert_geq(ms_since(last), SHORT_MS * 4 - SLACK_MS, "counted from the last byte");

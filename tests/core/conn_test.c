@@ -96,7 +96,7 @@ static void check_sessions(size_t size)
                               .session_size = size,
                               .data = &size } };
     world_start(&w);
-    for (unsigned round = 0; round < 4; round++) { /* the later ones get the memory of those before */
+    for (uint64_t round = 0; round < 4; round++) { /* the later ones get the memory of those before */
         raw_peer peers[3];
         for (int i = 0; i < 3; i++) peers[i] = world_connect(&w);
         for (int i = 0; i < 3; i++) raw_send(peers[i], "an unfinished one", 17);

@@ -213,11 +213,14 @@ void raw_reset(raw_peer peer)
 
 uint16_t raw_port(raw_peer peer)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr_storage any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address = { .any = { 0 } };
     socklen_t length = sizeof address;
     cr_assert_eq(getsockname(socket_of(peer), (struct sockaddr *)&address, &length), 0);
-    return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
-                                         : ntohs(((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(address.any.ss_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
 }
 
 /* Handles are multiples of four and given out from the lowest: after so many free ones there are no more. (Wine does

@@ -20,6 +20,7 @@ static void stream_put(stream *s, const void *bytes, size_t size)
         s->bytes = realloc(s->bytes, s->room);
         cr_assert_not_null(s->bytes);
     }
+    cr_assert_not_null(s->bytes);
     memcpy(s->bytes + s->size, bytes, size);
     s->size += size;
 }

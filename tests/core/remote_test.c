@@ -58,7 +58,7 @@ static void check_order(bool shares)
         next[message[0]]++;
     }
     for (int i = 0; i < THREADS; i++) wr_thread_join(&senders[i].thread);
-    cr_assert_geq(world_stats(&w).posts, THREADS * MESSAGES);
+    cr_assert_geq(world_stats(&w).posts, (uint64_t)THREADS * MESSAGES);
     cr_assert_eq(world_stats(&w).sends_dead, 0);
     raw_close(peer);
     WORLD_AWAIT(&w, w.closed == 1);
@@ -195,7 +195,7 @@ Test(remote, an_old_id_never_reaches_the_newer_connection_in_its_slot, .timeout 
         cr_assert_eq(weir_close_id(w.runtime, ids[i]), 0);
         cr_assert_eq(weir_abort_id(w.runtime, ids[i]), 0);
     }
-    WORLD_AWAIT(&w, world_stats(&w).sends_dead == 2 * ROUNDS);
+    WORLD_AWAIT(&w, world_stats(&w).sends_dead == (uint64_t)2 * ROUNDS);
     cr_assert_eq(world_send(&w, w.id, "alive", 5), 0);
     char got[5];
     raw_receive(peer, got, 5);

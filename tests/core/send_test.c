@@ -45,7 +45,7 @@ Test(send, many_small_sends_of_a_pass_leave_in_order_in_one_write)
     for (uint64_t round = 1; round <= 3; round++) {
         raw_send(peer, "go", 2);
         raw_receive(peer, got, sizeof got);
-        for (int i = 0; i < 1000; i++) cr_assert_eq(got[2 * i] << 8 | got[2 * i + 1], i);
+        for (size_t i = 0; i < 1000; i++) cr_assert_eq((size_t)got[2 * i] << 8 | got[2 * i + 1], i);
         WORLD_AWAIT(&w, world_stats(&w).bytes_sent == round * 2000);
         cr_assert_eq(world_stats(&w).sends, round);
     }
