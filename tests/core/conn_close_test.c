@@ -324,13 +324,19 @@ Test(conn_close, a_peer_that_never_reads_is_reset_after_the_close_timeout)
 
 Test(conn_close, a_second_close_does_not_give_the_peer_more_time)
 {
-    world w = { .protocol = { .on_open = greet_and_close, .close_timeout_ms = SHORT_MS * 2 } };
+    char *bytes = large();
+    world w = { .protocol = { .outbox = ROOM, .close_timeout_ms = SHORT_MS * 2 } };
     world_start(&w);
-    raw_peer peer = world_connect(&w);
-    WORLD_AWAIT(&w, w.opened == 1);
-    weir_conn_id id = w.id;
-    /* Each call would begin the time anew, and it would never end. */
-    WORLD_AWAIT(&w, (weir_close_id(w.runtime, id), w.closed == 1));
-    raw_close(peer);
+    for (unsigned draining = 0; draining < 2; draining++) { /* or flushing, to one that does not read */
+        raw_peer peer = world_connect_small(&w);
+        WORLD_AWAIT(&w, w.opened == draining + 1);
+        weir_conn_id id = w.id;
+        cr_assert_eq(world_send(&w, id, bytes, draining ? 1 : LARGE), 0);
+        /* Each call would begin the time anew, and it would never end. */
+        WORLD_AWAIT(&w, (weir_close_id(w.runtime, id), w.closed == draining + 1));
+        cr_assert_eq(w.error, WEIR_ECLOSED);
+        raw_close(peer);
+    }
     world_stop(&w);
+    free(bytes);
 }

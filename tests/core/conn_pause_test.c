@@ -179,6 +179,23 @@ Test(conn_pause, an_end_that_came_while_paused_closes_after_resume)
     world_stop(&w);
 }
 
+Test(conn_pause, an_end_alone_is_not_told_while_paused)
+{
+    world w = { .protocol = { .framing = weir_framing_line(), .on_end = do_nothing } };
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    WORLD_AWAIT(&w, w.opened == 1);
+    world_pause(&w, w.id); /* with a read already asked for, which finds the end */
+    raw_finish(peer);
+    WORLD_HOLDS(&w, 30, w.ended == 0);
+    world_resume(&w, w.id);
+    WORLD_AWAIT(&w, w.ended == 1);
+    world_close(&w, w.id);
+    WORLD_AWAIT(&w, w.closed == 1);
+    raw_close(peer);
+    world_stop(&w);
+}
+
 Test(conn_pause, a_truncated_stash_is_told_as_one)
 {
     world w = { .protocol = { .framing = weir_framing_line() } };

@@ -85,6 +85,21 @@ Test(conn_peer, on_end_keeps_the_connection_for_later_sends)
     world_stop(&w);
 }
 
+Test(conn_peer, after_the_end_no_first_message_is_waited_for)
+{
+    world w = { .protocol = { .framing = weir_framing_line(), .on_end = do_nothing, .handshake_timeout_ms = 100 } };
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    raw_finish(peer);
+    WORLD_AWAIT(&w, w.ended == 1);
+    WORLD_HOLDS(&w, 250, w.closed == 0);
+    world_close(&w, w.id);
+    WORLD_AWAIT(&w, w.closed == 1);
+    cr_assert_eq(w.error, WEIR_ECLOSED);
+    raw_close(peer);
+    world_stop(&w);
+}
+
 static void close_at_end(weir_conn *conn)
 {
     cr_assert_eq(weir_send(conn, "bye", 3), 0);

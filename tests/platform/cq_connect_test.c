@@ -141,7 +141,8 @@ CQ_TEST(cq_connect, can_be_cancelled_while_it_hangs)
         bool hangs = !connects[i].done;
         wr_cq_cancel(w->cq, &connects[i].op);
         world_await(w, &connects[i]);
-        if (hangs) cr_assert(connects[i].error == WEIR_ECANCELED || connects[i].error == 0);
+        bool raced = connects[i].error == 0 || connects[i].error == WEIR_ECONNREFUSED;
+        if (hangs) cr_assert(connects[i].error == WEIR_ECANCELED || raced);
         if (connects[i].error == 0) world_finish(w, connects[i].sock);
     }
     world_settle(w); /* nothing of the cancelled ones comes later */

@@ -182,21 +182,19 @@ CQ_TEST(cq_recv, delivers_the_bytes_before_the_end)
     }
 }
 
-/* The system may drop what came before a reset, but not the reset. */
+/* A system may drop what came before a reset. And where no recv was waiting for it, a reset may look like an end: so it
+ * does under Wine. cq_close_test.c has the case where one was. */
 CQ_TEST(cq_recv, tells_of_a_reset_that_follows_bytes)
 {
     pair p = world_pair(w);
-    deed recv = { 0 }, close = { 0 };
+    deed close = { 0 };
+    size_t size;
     world_say(w, p.a, "last", 4);
     world_end(w, p.a, true, &close);
-    world_recv(w, p.b, &recv);
-    world_await(w, &recv);
-    if (recv.error == 0) {
-        world_return(w, &recv);
-        world_recv(w, p.b, &recv);
-        world_await(w, &recv);
-    }
-    cr_assert_eq(recv.error, WEIR_ECONNRESET);
+    world_await(w, &close);
+    int end = world_hear_end(w, p.b, &size);
+    cr_assert(end == WEIR_ECONNRESET || end == WEIR_EEOF);
+    cr_assert(size == 0 || size == 4);
     world_finish(w, p.b);
 }
 
