@@ -17,7 +17,9 @@ write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/weir-config-version
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/weir-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/weir-config-version.cmake
         DESTINATION ${WEIR_CMAKE_DIR})
 
-set(WEIR_PC_LIBS_PRIVATE "-pthread")
+if(NOT WIN32) # where threads are the system's own
+  set(WEIR_PC_LIBS_PRIVATE "-pthread")
+endif()
 if(WEIR_HAVE_JEMALLOC)
   string(APPEND WEIR_PC_LIBS_PRIVATE " -ljemalloc -lm") # libjemalloc.a needs the mathematics
 endif()
