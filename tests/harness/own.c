@@ -111,12 +111,17 @@ static bool selected(const wr_test *test, const char *glob)
     return !glob || matches(glob, full_name);
 }
 
-static void show_output(FILE *output)
+/* After the character `last`. Ends with a line end, whatever the test did: what follows is to begin a line. */
+static void show_output(FILE *output, char last)
 {
     char block[4096];
     size_t size;
     rewind(output);
-    while ((size = fread(block, 1, sizeof block, output)) > 0) fwrite(block, 1, size, stdout);
+    while ((size = fread(block, 1, sizeof block, output)) > 0) {
+        fwrite(block, 1, size, stdout);
+        last = block[size - 1];
+    }
+    if (last != '\n') putchar('\n');
 }
 
 /* Counts an ended test, tells what went wrong, and makes room for the next. */
@@ -126,18 +131,17 @@ static void finish(wr_child *child, const wr_child_end *end, bool timed_out)
     if (timed_out || end->crash[0]) {
         count.failed++;
         printf("FAILED   %s/%s: %s\n", test->suite, test->name, timed_out ? "time limit passed" : end->crash);
-        show_output(child->output);
+        show_output(child->output, '\n');
     } else if (end->status == WR_EXIT_PASSED) {
         count.passed++;
     } else if (end->status == WR_EXIT_SKIPPED) {
         count.skipped++;
         printf("skipped  %s/%s: ", test->suite, test->name);
-        show_output(child->output);
-        printf("\n");
+        show_output(child->output, ' ');
     } else {
         count.failed++;
         printf("FAILED   %s/%s: exit status %d\n", test->suite, test->name, end->status);
-        show_output(child->output);
+        show_output(child->output, '\n');
     }
     fclose(child->output);
     child->test = NULL;

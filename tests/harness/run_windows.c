@@ -28,7 +28,7 @@ static FILE *make_output(void)
     HANDLE file = CreateFileW(path, GENERIC_READ | GENERIC_WRITE | DELETE, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL,
                               CREATE_ALWAYS, FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, NULL);
     if (file == INVALID_HANDLE_VALUE) return NULL;
-    return _fdopen(_open_osfhandle((intptr_t)file, _O_BINARY), "w+b");
+    return _fdopen(_open_osfhandle((intptr_t)file, _O_TEXT), "w+");
 }
 
 static HANDLE make_job(void)
