@@ -54,7 +54,7 @@ WEIR_API int weir_stats_read_worker(const weir_runtime *runtime, unsigned worker
 
 /* weir_stats_text: writes all of it in Prometheus' text format (version 0.0.4), a label a worker. Like snprintf:
  * returns the length of the whole text, writes at most `capacity` bytes with a final 0; text may be NULL if capacity is
- * 0. [any] https://prometheus.io/docs/instrumenting/exposition_formats/ */
+ * 0. 0 when out of memory. [any] https://prometheus.io/docs/instrumenting/exposition_formats/ */
 WEIR_API size_t weir_stats_text(const weir_runtime *runtime, char *text, size_t capacity);
 
 #ifdef __cplusplus
