@@ -24,7 +24,7 @@ extern "C" {
     X(bytes_sent, counter, "Bytes that the kernel took")                               \
     X(sends, counter, "Gathered writes")                                               \
     X(sends_dropped, counter, "Messages dropped or refused: slow peer")                \
-    X(sends_dead, counter, "Messages to connections that had gone")                    \
+    X(sends_dead, counter, "Messages of other threads to connections that had gone")   \
     X(posts, counter, "Messages from other threads")                                   \
     X(passes, counter, "Passes of the worker's loop")                                  \
     X(memory, gauge, "Bytes that weir holds: connections, sockets, outboxes, buffers") \
