@@ -40,10 +40,11 @@ static void free_request(wr_worker *worker, wr_message *message)
     wr_heap_free(&worker->runtime->heap, request, request_size(request));
 }
 
+/* What its limits refuse is counted there; one that is closing is as good as gone. */
 static void send_now(weir_conn *conn, const wr_request *request)
 {
-    (void)wr_conn_enqueue(conn, request->bytes, request->size,
-                          request->buf); /* its failure shows in on_close or stats */
+    int error = wr_conn_enqueue(conn, request->bytes, request->size, request->buf);
+    if (error == WEIR_ECLOSED) wr_add(&conn->worker->counters.sends_dead, 1);
 }
 
 static void run_request(wr_worker *worker, wr_message *message)

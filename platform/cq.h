@@ -177,8 +177,8 @@ static inline int wr_cq_create(const struct wr_cq_ops *ops, wr_cq **out, const w
     return ops->create(out, options);
 }
 
-/* wr_cq_destroy: closes what sockets are still open and frees the queue. Operations in flight do not complete, posts
- * not yet delivered are forgotten; all leased buffers must be back. NULL is fine. [owner] */
+/* wr_cq_destroy: closes what sockets are still open and frees the queue. Operations in flight never complete, and must
+ * outlive it; posts not yet delivered are forgotten; all leased buffers must be back. NULL is fine. [owner] */
 static inline void wr_cq_destroy(wr_cq *cq)
 {
     if (cq) cq->ops->destroy(cq);

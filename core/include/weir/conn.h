@@ -41,8 +41,8 @@ typedef enum weir_slow_policy {
     WEIR_SLOW_NOTIFY,         /* call on_slow once; sends that would pass the hard limit are refused */
 } weir_slow_policy;
 
-/* Bytes that were sent and that the kernel has not yet taken. Those that other threads have queued for the connection
- * count. */
+/* Limits on the bytes that were sent and that the kernel has not yet taken. Those that other threads have queued count;
+ * while its worker has not come to them, they may be as many again. */
 typedef struct weir_outbox_options {
     size_t soft_limit;       /* 0: 256 KiB */
     uint32_t soft_limit_ms;  /* how long it may stay above; 0: 10 s */
@@ -99,7 +99,8 @@ WEIR_API int weir_send_buf_to(weir_runtime *runtime, weir_conn_id id, weir_buf *
  * [worker] */
 WEIR_API void weir_close(weir_conn *conn);
 
-/* weir_abort: resets the connection at once and drops what is owed. on_close follows with WEIR_EABORTED. [worker] */
+/* weir_abort: resets the connection at once and drops what is owed. on_close follows with WEIR_EABORTED, or with the
+ * reason for which it was closing already. [worker] */
 WEIR_API void weir_abort(weir_conn *conn);
 
 /* weir_close_id, weir_abort_id: the same from anywhere; harmless for a connection that has gone. [any]
@@ -109,7 +110,7 @@ WEIR_API int weir_abort_id(weir_runtime *runtime, weir_conn_id id);
 
 /* weir_conn_pause: stops reading after the current message, so that TCP slows the peer down. weir_conn_resume reads on;
  * what had already been received comes first, from the loop and never from inside the call. While paused the idle
- * deadline rests. [worker] */
+ * deadline rests; that for the first message does not. [worker] */
 WEIR_API void weir_conn_pause(weir_conn *conn);
 WEIR_API void weir_conn_resume(weir_conn *conn);
 

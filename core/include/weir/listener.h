@@ -23,8 +23,10 @@ typedef struct weir_listen_options {
     uint32_t accept_rate;     /* a second, with bursts of a tenth of that; the rest waits in the backlog; 0: no limit */
     uint32_t backlog;         /* connections that the kernel holds before they are accepted; 0: 4096 */
     weir_placement placement;
-    bool ipv6_only;  /* [::] does not take IPv4 too */
-    bool share_port; /* other processes of the same user may listen there too, and the kernel spreads (SO_REUSEPORT) */
+    bool ipv6_only; /* [::] does not take IPv4 too */
+    /* Processes of one user that all say so listen on one port, and the kernel spreads (SO_REUSEPORT). It also joins a
+     * spread listener that does not say so: Linux cannot keep it out. */
+    bool share_port;
     /* An accept failed: WEIR_EMFILE, WEIR_ENOBUFS, WEIR_ECONNABORTED and so on. The listener lives on; at
      * WEIR_EMFILE and WEIR_ENOBUFS it pauses for 100 ms. On the accepting worker. */
     void (*on_accept_error)(weir_listener *listener, weir_reason reason);

@@ -17,7 +17,8 @@ typedef enum weir_log_level {
 /* weir_log_fn: one line, without a line end. Called from any thread of weir, also several at once. */
 typedef void (*weir_log_fn)(weir_log_level level, const char *text, void *data);
 
-/* An allocator for what a runtime allocates. Both are called from all of its threads. */
+/* An allocator for what a runtime allocates; a weir_buf, which belongs to none, comes from malloc. Both functions are
+ * called from all of weir's threads and of the embedder's. */
 typedef struct weir_allocator {
     void *(*alloc)(size_t size, void *data); /* aligned for any type; NULL when there is none */
     void (*free)(void *block, size_t size, void *data);

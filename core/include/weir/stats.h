@@ -9,25 +9,25 @@ extern "C" {
 #endif
 
 /* X(name, kind, help): kind is counter (only grows) or gauge (as it is now). */
-#define WEIR_STATS(X)                                                                  \
-    X(connections, gauge, "Connections now: connecting, open and closing")             \
-    X(accepted, counter, "Connections accepted and served")                            \
-    X(connected, counter, "Connections opened by weir_connect")                        \
-    X(connect_errors, counter, "Connections that weir_connect could not open")         \
-    X(refused_limit, counter, "Accepted and closed at once: max_connections")          \
-    X(refused_address, counter, "Accepted and closed at once: max_per_address")        \
-    X(refused_memory, counter, "Accepted and closed at once: out of memory")           \
-    X(accept_errors, counter, "Accepts that failed")                                   \
-    X(accept_pauses, counter, "Pauses of a listener: no descriptor, or accept_rate")   \
-    X(messages_received, counter, "Whole messages delivered")                          \
-    X(bytes_received, counter, "Bytes received")                                       \
-    X(bytes_sent, counter, "Bytes that the kernel took")                               \
-    X(sends, counter, "Gathered writes")                                               \
-    X(sends_dropped, counter, "Messages dropped or refused: slow peer")                \
-    X(sends_dead, counter, "Messages to connections that had gone")                    \
-    X(posts, counter, "Messages from other threads")                                   \
-    X(passes, counter, "Passes of the worker's loop")                                  \
-    X(memory, gauge, "Bytes that weir holds: connections, sockets, outboxes, buffers") \
+#define WEIR_STATS(X)                                                                        \
+    X(connections, gauge, "Connections now: connecting, open and closing")                   \
+    X(accepted, counter, "Connections accepted and served")                                  \
+    X(connected, counter, "Connections opened by weir_connect")                              \
+    X(connect_errors, counter, "Connections that weir_connect could not open")               \
+    X(refused_limit, counter, "Accepted and closed at once: max_connections")                \
+    X(refused_address, counter, "Accepted and closed at once: max_per_address")              \
+    X(refused_memory, counter, "Accepted and closed at once: out of memory")                 \
+    X(accept_errors, counter, "Accepts that failed")                                         \
+    X(accept_pauses, counter, "Pauses of a listener: no descriptor, or accept_rate")         \
+    X(messages_received, counter, "Whole messages delivered")                                \
+    X(bytes_received, counter, "Bytes received")                                             \
+    X(bytes_sent, counter, "Bytes that the kernel took")                                     \
+    X(sends, counter, "Gathered writes")                                                     \
+    X(sends_dropped, counter, "Messages dropped or refused: slow peer")                      \
+    X(sends_dead, counter, "Messages of other threads to connections that had gone")         \
+    X(posts, counter, "Messages from other threads")                                         \
+    X(passes, counter, "Passes of the worker's loop")                                        \
+    X(memory, gauge, "Bytes that the workers hold: connections, sockets, outboxes, buffers") \
     X(queued, gauge, "Bytes sent that the kernel has not yet taken")
 
 enum {
@@ -54,7 +54,7 @@ WEIR_API int weir_stats_read_worker(const weir_runtime *runtime, unsigned worker
 
 /* weir_stats_text: writes all of it in Prometheus' text format (version 0.0.4), a label a worker. Like snprintf:
  * returns the length of the whole text, writes at most `capacity` bytes with a final 0; text may be NULL if capacity is
- * 0. [any] https://prometheus.io/docs/instrumenting/exposition_formats/ */
+ * 0. 0 when out of memory. [any] https://prometheus.io/docs/instrumenting/exposition_formats/ */
 WEIR_API size_t weir_stats_text(const weir_runtime *runtime, char *text, size_t capacity);
 
 #ifdef __cplusplus
