@@ -102,6 +102,7 @@ unsigned wr_epoll_serve_accept(wr_epoll *cq, wr_socket *s, wr_completion *out, u
     while (count < limit) {
         enum found found = accept_one(s, &out[count]);
         if (found == FOUND_NONE) break;
+        if (found == FOUND_END && count > 0) break; /* it will be found again, and then be the only one of its wait */
         count++;
         if (found == FOUND_END) {
             s->in->pending = false;

@@ -131,14 +131,13 @@ static void deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, w
 }
 
 /* A cancelled accept ends when Windows has given back all that was posted; what had been accepted by then counts. */
-static bool finish_cancel(wr_iocp *cq, wr_iocp_socket *s)
+static void finish_cancel(wr_iocp *cq, wr_iocp_socket *s)
 {
     for (int i = 0; i < WR_ACCEPTS_POSTED; i++)
-        if (!is_idle(&s->accepts[i])) return false;
+        if (!is_idle(&s->accepts[i])) return;
     wr_op *op = s->in;
     s->in = NULL;
     wr_iocp_finish(cq, op, WEIR_ECANCELED, 0);
-    return true;
 }
 
 unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsigned capacity)
@@ -158,8 +157,10 @@ unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out
         }
     }
     if (more) wr_iocp_queue(cq, s);
-    if (s->cancelled)
-        (void)finish_cancel(cq, s);
+    if (s->cancelled && count > 0)
+        wr_iocp_queue(cq, s); /* the end comes alone, in a later wait */
+    else if (s->cancelled)
+        finish_cancel(cq, s);
     else
         post_all(cq, s);
     return count;

@@ -48,6 +48,7 @@ typedef struct wr_iocp_socket {
     bool readable;    /* the next read may find something */
     bool skips;       /* an operation that succeeds at once queues no packet */
     bool closing;     /* closed: waits for its flights */
+    bool shut;        /* FIN was sent */
     bool cancelled;   /* the accept is to end when its flights have landed */
     SOCKET os;
     wr_op *in;             /* pending recv or accept */

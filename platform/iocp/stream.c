@@ -52,12 +52,19 @@ void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
     wr_iocp_queue(cq, s);
 }
 
-/* The error of the notice is told where the read itself says nothing. */
-static int read_code(wr_iocp_socket *s, int code)
+/* Why a read found no bytes: WSA's code, 0 for the peer's end. The notice knows of a reset what the read after it may
+ * not: Wine then tells of an end, on a socket that no longer has a peer. */
+static int read_code(wr_iocp_socket *s, int size)
 {
+    int code = size < 0 ? WSAGetLastError() : 0;
     int noticed = s->in_error;
     s->in_error = 0;
-    return code == WSAEWOULDBLOCK && noticed ? noticed : code;
+    if (noticed && (code == 0 || code == WSAEWOULDBLOCK)) return noticed;
+    if (code != 0 || s->shut) return code;
+    struct sockaddr_storage peer;
+    int length = sizeof peer;
+    bool has_peer = getpeername(s->os, (struct sockaddr *)&peer, &length) == 0 || WSAGetLastError() != WSAENOTCONN;
+    return has_peer ? 0 : WSAECONNRESET;
 }
 
 /* Reads once; a read that does not fill the buffer has emptied the socket, and the next recv waits for a notice. */
@@ -74,7 +81,7 @@ unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out)
             out->size = (uint32_t)size;
             s->readable = out->size == cq->owner.buffers.block_size;
         } else {
-            int code = size < 0 ? read_code(s, WSAGetLastError()) : 0;
+            int code = read_code(s, size);
             wr_pool_put(&cq->owner.buffers, buffer);
             if (code == WSAEWOULDBLOCK) { /* a notice for nothing */
                 s->readable = false;
@@ -180,5 +187,6 @@ void wr_iocp_shutdown(wr_cq *base, wr_sock sock)
 {
     wr_iocp_socket *s = wr_iocp_get(wr_iocp_of(base), sock);
     assert(!s->out);
+    s->shut = true;
     (void)shutdown(s->os, SD_SEND); /* fails only for a connection that is gone, which the next recv tells */
 }
