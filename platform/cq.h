@@ -103,7 +103,7 @@ typedef struct wr_completion {
 
 typedef struct wr_cq_options {
     wr_memory *memory;    /* where all of the queue's memory comes from; outlives the queue */
-    uint32_t buffer_size; /* of a leased receive buffer, which bounds a read; 0: 32 KiB */
+    uint32_t buffer_size; /* of a leased receive buffer, which bounds a read; 0: 16 KiB */
 } wr_cq_options;
 
 /* Which step of opening a listener failed. */

@@ -18,7 +18,7 @@ enum {
     WR_SEND_CALLS_MAX = 16,          /* WSASend a send and pass that succeed at once */
     WR_SEND_SLICES_MAX = 64,         /* WSABUFs a call */
     WR_SEND_BYTES_MAX = 1024 * 1024, /* bytes a call: Windows locks the pages of a send until it is done */
-    WR_BUFFER_SIZE = 32 * 1024,      /* a recv's */
+    WR_BUFFER_SIZE = 16 * 1024,      /* a recv's */
     WR_BUFFERS_KEPT = 64,            /* as many as a worker takes completions at once */
     WR_FINE_WAIT_MS = 32,            /* shorter waits use the high-resolution timer: the others are up to 16 ms late */
 };
