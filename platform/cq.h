@@ -227,10 +227,11 @@ static inline void wr_cq_discard(wr_cq *cq, wr_detached socket)
 }
 
 /* wr_cq_accept: delivers a completion with WR_MORE for each accepted socket, until it is cancelled, the listener is
- * closed, or accepting fails. A connection that died before it was accepted (WEIR_ECONNABORTED and such) is an error
- * with WR_MORE. At WEIR_EMFILE, WEIR_ENOBUFS and WEIR_ENOMEM the completion is final: the listener keeps its backlog,
- * costs nothing, and waits for the next wr_cq_accept. The final completion never comes out of the same wait as one with
- * WR_MORE. [owner] */
+ * closed, or accepting fails. The first wait that delivers any delivers one: whoever cancels after each connection, to
+ * keep a rate, is given no crowd; what a backend has accepted in advance waits for the next wr_cq_accept. A connection
+ * that died before it was accepted (WEIR_ECONNABORTED and such) is an error with WR_MORE. At WEIR_EMFILE, WEIR_ENOBUFS
+ * and WEIR_ENOMEM the completion is final: the listener keeps its backlog, costs nothing, and waits for the next
+ * wr_cq_accept. The final completion never comes out of the same wait as one with WR_MORE. [owner] */
 static inline void wr_cq_accept(wr_cq *cq, wr_sock listener, wr_op *op)
 {
     cq->ops->accept(cq, listener, op);

@@ -78,12 +78,14 @@ void wr_iocp_accept(wr_cq *base, wr_sock listener, wr_op *op)
     wr_op_begin(op, WR_OP_ACCEPT, listener.slot);
     s->kind = WR_IOCP_LISTENER;
     s->cancelled = false;
+    s->accept_batch = 1; /* whoever stops after each connection, to keep a rate, shall not be given a batch */
     if (!prepare(cq, s)) {
         wr_iocp_finish(cq, op, WEIR_ENOMEM, 0);
         return;
     }
     s->in = op;
     post_all(cq, s);
+    wr_iocp_queue(cq, s); /* some may have landed before: see finish_cancel */
 }
 
 void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight)
@@ -130,39 +132,46 @@ static void deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, w
     accept->landed = false;
 }
 
-/* A cancelled accept ends when Windows has given back all that was posted; what had been accepted by then counts. */
+/* A cancelled accept ends when Windows has given back all that was posted. What had been accepted by then is not
+ * delivered any more, but kept for the next accept, as if it were still in the backlog. */
 static void finish_cancel(wr_iocp *cq, wr_iocp_socket *s)
 {
-    for (int i = 0; i < WR_ACCEPTS_POSTED; i++)
-        if (!is_idle(&s->accepts[i])) return;
+    for (int i = 0; i < WR_ACCEPTS_POSTED; i++) {
+        wr_waiting_accept *accept = &s->accepts[i];
+        if (accept->flight.aloft) return;
+        if (accept->error) forget(accept);
+    }
     wr_op *op = s->in;
     s->in = NULL;
     wr_iocp_finish(cq, op, WEIR_ECANCELED, 0);
 }
 
+/* One connection is delivered at first, and twice as many as before whenever more have landed; in turn, so that none
+ * that has landed is left behind. */
 unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsigned capacity)
 {
     if (!s->in) return 0;
-    unsigned count = 0;
-    bool more = false;
-    for (int i = 0; i < WR_ACCEPTS_POSTED; i++) {
-        wr_waiting_accept *accept = &s->accepts[i];
-        if (!accept->landed) continue;
-        if (s->cancelled && accept->error) {
-            forget(accept);
-        } else if (count < capacity) {
-            deliver(cq, s, accept, &out[count++]);
+    if (s->cancelled) {
+        finish_cancel(cq, s);
+        return 0;
+    }
+    unsigned limit = s->accept_batch < capacity ? s->accept_batch : capacity;
+    unsigned count = 0, left = 0;
+    for (unsigned i = 0, first = s->accept_next; i < WR_ACCEPTS_POSTED; i++) {
+        unsigned turn = (first + i) % WR_ACCEPTS_POSTED;
+        if (!s->accepts[turn].landed) continue;
+        if (count < limit) {
+            deliver(cq, s, &s->accepts[turn], &out[count++]);
+            s->accept_next = (uint8_t)(turn + 1);
         } else {
-            more = true;
+            left++;
         }
     }
-    if (more) wr_iocp_queue(cq, s);
-    if (s->cancelled && count > 0)
-        wr_iocp_queue(cq, s); /* the end comes alone, in a later wait */
-    else if (s->cancelled)
-        finish_cancel(cq, s);
-    else
-        post_all(cq, s);
+    if (left > 0) {
+        wr_iocp_queue(cq, s);
+        if (s->accept_batch < WR_ACCEPTS_POSTED) s->accept_batch *= 2;
+    }
+    post_all(cq, s);
     return count;
 }
 

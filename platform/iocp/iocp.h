@@ -42,14 +42,16 @@ typedef struct wr_waiting_accept {
 } wr_waiting_accept;
 
 typedef struct wr_iocp_socket {
-    wr_record record; /* its `next` is that of the ready list, while it stands there */
-    uint8_t kind;     /* enum wr_iocp_kind */
-    bool queued;      /* in the ready list */
-    bool readable;    /* the next read may find something */
-    bool skips;       /* an operation that succeeds at once queues no packet */
-    bool closing;     /* closed: waits for its flights */
-    bool shut;        /* FIN was sent */
-    bool cancelled;   /* the accept is to end when its flights have landed */
+    wr_record record;     /* its `next` is that of the ready list, while it stands there */
+    uint8_t kind;         /* enum wr_iocp_kind */
+    bool queued;          /* in the ready list */
+    bool readable;        /* the next read may find something */
+    bool skips;           /* an operation that succeeds at once queues no packet */
+    bool closing;         /* closed: waits for its flights */
+    bool shut;            /* FIN was sent */
+    bool cancelled;       /* the accept is to end when its flights have landed */
+    uint8_t accept_batch; /* listener: so many connections are delivered a pass, at most */
+    uint8_t accept_next;  /* listener: whose turn it is to be delivered */
     SOCKET os;
     wr_op *in;             /* pending recv or accept */
     wr_op *out;            /* pending send or connect */
