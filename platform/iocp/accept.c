@@ -14,12 +14,12 @@ int wr_iocp_listen(wr_cq *base, const wr_listen_params *params, wr_listen_result
 /* Posts one AcceptEx. 0; or a WSA code: nothing is in flight then. One that succeeds at once is landed already. */
 static int post(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept)
 {
-    int error = wr_socket_create(s->family, &accept->socket);
+    int error = cq->owner.calls->create_socket(s->family, &accept->socket);
     if (error) return error;
     DWORD received = 0;
     OVERLAPPED *overlapped = wr_iocp_prepare(s, &accept->flight);
-    BOOL succeeded = cq->owner.winsock->accept_ex(s->os, accept->socket, accept->addresses, 0, ADDRESS_ROOM,
-                                                  ADDRESS_ROOM, &received, overlapped);
+    BOOL succeeded = cq->owner.calls->accept_ex(s->os, accept->socket, accept->addresses, 0, ADDRESS_ROOM, ADDRESS_ROOM,
+                                                &received, overlapped);
     int code = succeeded ? 0 : WSAGetLastError();
     switch (wr_iocp_launched(cq, s, &accept->flight, succeeded, code)) {
     case WR_LAUNCH_ALOFT:
@@ -93,7 +93,7 @@ void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight)
     wr_waiting_accept *accept = WR_CONTAINER_OF(flight, wr_waiting_accept, flight);
     DWORD bytes;
     accept->landed = true;
-    accept->error = s->closing ? WSAECONNABORTED : wr_iocp_result(s, flight, &bytes);
+    accept->error = s->closing ? WSAECONNABORTED : wr_iocp_result(cq, s, flight, &bytes);
     wr_iocp_queue(cq, s);
 }
 
@@ -105,17 +105,18 @@ static void forget(wr_waiting_accept *accept)
 }
 
 /* Until its context is set, an accepted socket knows neither its addresses nor shutdown. */
-static int settle(const wr_iocp_socket *s, const wr_waiting_accept *accept)
+static int settle(const wr_iocp *cq, const wr_iocp_socket *s, const wr_waiting_accept *accept)
 {
     if (accept->error) return accept->error;
-    int set = setsockopt(accept->socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, (const char *)&s->os, sizeof s->os);
+    int set = cq->owner.calls->setsockopt(accept->socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, (const char *)&s->os,
+                                          sizeof s->os);
     return set == 0 ? 0 : WSAGetLastError();
 }
 
 static void deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, wr_completion *out)
 {
     *out = (wr_completion){ .op = s->in, .flags = WR_MORE };
-    int error = settle(s, accept);
+    int error = settle(cq, s, accept);
     if (error) { /* of this one connection, which was reset before it was accepted: the listener lives */
         out->error = wr_error_from_system(error);
         out->system_error = error;
@@ -124,8 +125,8 @@ static void deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, w
     }
     struct sockaddr *local, *peer;
     int local_length, peer_length;
-    cq->owner.winsock->get_accept_addresses(accept->addresses, 0, ADDRESS_ROOM, ADDRESS_ROOM, &local, &local_length,
-                                            &peer, &peer_length);
+    cq->owner.calls->get_accept_addresses(accept->addresses, 0, ADDRESS_ROOM, ADDRESS_ROOM, &local, &local_length,
+                                          &peer, &peer_length);
     out->socket.os = (intptr_t)accept->socket;
     wr_sockaddr_read(&out->peer, (const struct sockaddr_storage *)(const void *)peer);
     accept->socket = INVALID_SOCKET;
@@ -190,7 +191,7 @@ void wr_iocp_cancel(wr_cq *base, wr_op *op)
     wr_iocp_socket *s = wr_iocp_slot(cq, op->slot);
     if (op->kind == WR_OP_ACCEPT && s->in == op && !s->closing) {
         s->cancelled = true;
-        (void)CancelIoEx((HANDLE)s->os, NULL); /* what it finds done already lands all the same */
+        (void)cq->owner.calls->cancel_io((HANDLE)s->os, NULL); /* what it finds done already lands all the same */
         wr_iocp_queue(cq, s);
     } else if (op->kind == WR_OP_CONNECT && s->out == op && !s->closing) {
         wr_iocp_drop(cq, s, true);

@@ -12,7 +12,7 @@ static void fail(wr_iocp *cq, wr_iocp_socket *s, int code)
 /* Until its context is set, a connected socket knows neither its addresses nor shutdown. */
 static void settle(wr_iocp *cq, wr_iocp_socket *s, const wr_connect_params *params)
 {
-    if (setsockopt(s->os, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, NULL, 0) != 0) {
+    if (cq->owner.calls->setsockopt(s->os, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, NULL, 0) != 0) {
         fail(cq, s, WSAGetLastError());
         return;
     }
@@ -49,7 +49,7 @@ void wr_iocp_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
     int length = wr_sockaddr_write(&address, &params->remote);
     OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->out_flight);
     BOOL succeeded =
-        cq->owner.winsock->connect_ex(socket, (struct sockaddr *)&address, length, NULL, 0, NULL, overlapped);
+        cq->owner.calls->connect_ex(socket, (struct sockaddr *)&address, length, NULL, 0, NULL, overlapped);
     code = succeeded ? 0 : WSAGetLastError();
     switch (wr_iocp_launched(cq, s, &s->out_flight, succeeded, code)) {
     case WR_LAUNCH_ALOFT:
@@ -66,7 +66,7 @@ void wr_iocp_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
 void wr_iocp_connect_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
     DWORD bytes;
-    int code = wr_iocp_result(s, &s->out_flight, &bytes);
+    int code = wr_iocp_result(cq, s, &s->out_flight, &bytes);
     if (code)
         fail(cq, s, code);
     else

@@ -48,10 +48,10 @@ enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *fligh
     return WR_LAUNCH_ALOFT;
 }
 
-int wr_iocp_result(wr_iocp_socket *s, wr_flight *flight, DWORD *bytes)
+int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, wr_flight *flight, DWORD *bytes)
 {
     DWORD flags;
-    return WSAGetOverlappedResult(s->os, &flight->os, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
+    return cq->owner.calls->wsa_result(s->os, &flight->os, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
 }
 
 /* The one place where a closed socket ends: with its last flight. What was pending is cancelled, the close comes last.
@@ -71,6 +71,9 @@ void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset)
 {
     assert(!s->closing);
     s->closing = true;
+    /* Closing alone does not end all that is pending. Nothing pending, or done already, is fine, and lands all the
+     * same. */
+    if (s->aloft > 0) (void)cq->owner.calls->cancel_io((HANDLE)s->os, NULL);
     wr_socket_close(s->os, reset);
     wr_table_retire(&s->record);
     finish_closing(cq, s);
@@ -99,11 +102,11 @@ static void land(wr_iocp *cq, wr_flight *flight)
 
 /* Skipping packets is right only where nothing layered on Winsock sits in between: such providers say that their
  * handles are no file handles. */
-static bool can_skip(SOCKET socket)
+static bool can_skip(const wr_calls *calls, SOCKET socket)
 {
     WSAPROTOCOL_INFOW info;
     int length = sizeof info;
-    if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &length) != 0) return false;
+    if (calls->getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &length) != 0) return false;
     return (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
 }
 
@@ -112,7 +115,7 @@ wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, 
     wr_iocp_socket *s = wr_table_take(&cq->owner.sockets);
     *error = WEIR_ENOMEM;
     if (!s) return NULL;
-    if (!CreateIoCompletionPort((HANDLE)socket, cq->owner.port, 0, 0)) {
+    if (!cq->owner.calls->create_port((HANDLE)socket, cq->owner.port, 0, 0)) {
         *error = WEIR_ESYSTEM;
         wr_table_recycle(&cq->owner.sockets, &s->record);
         return NULL;
@@ -120,7 +123,7 @@ wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, 
     s->os = socket;
     s->kind = (uint8_t)kind;
     UCHAR mode = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
-    s->skips = can_skip(socket) && SetFileCompletionNotificationModes((HANDLE)socket, mode);
+    s->skips = can_skip(cq->owner.calls, socket) && cq->owner.calls->set_modes((HANDLE)socket, mode);
     return s;
 }
 
@@ -169,7 +172,7 @@ static void iocp_post(wr_cq *base, wr_op *op)
 {
     wr_iocp *cq = wr_iocp_of(base);
     wr_op_begin(op, WR_OP_POST, WR_NO_SLOT);
-    if (wr_posts_push(&cq->posts, op) && !PostQueuedCompletionStatus(cq->owner.port, 0, 0, NULL)) abort();
+    if (wr_posts_push(&cq->posts, op) && !cq->owner.calls->post_packet(cq->owner.port, 0, 0, NULL)) abort();
 }
 
 /* Waiting. */
@@ -251,7 +254,7 @@ static void poll_port(wr_iocp *cq, uint64_t deadline_ns)
     ULONG count = 0;
     bool fine;
     DWORD ms = prepare_wait(cq, deadline_ns, &fine);
-    BOOL some = GetQueuedCompletionStatusEx(cq->owner.port, packets, WR_IOCP_PACKETS, &count, ms, fine);
+    BOOL some = cq->owner.calls->get_packets(cq->owner.port, packets, WR_IOCP_PACKETS, &count, ms, fine);
     if (fine) (void)CancelWaitableTimer(cq->owner.timer);
     if (!some) return; /* the time is over */
     for (ULONG i = 0; i < count; i++)
@@ -312,29 +315,33 @@ static void iocp_destroy(wr_cq *base)
     wr_free(memory, cq, sizeof *cq);
 }
 
-static int iocp_create(wr_cq **out, const wr_cq_options *options)
+int wr_iocp_create(const wr_calls *calls, wr_cq **out, const wr_cq_options *options)
 {
-    const wr_winsock *winsock = wr_winsock_get();
-    if (!winsock) return WEIR_ESYSTEM;
     wr_iocp *cq = wr_alloc(options->memory, sizeof *cq);
     if (!cq) return WEIR_ENOMEM;
     memset(cq, 0, sizeof *cq);
     cq->base.ops = &wr_cq_iocp;
     cq->owner.memory = options->memory;
-    cq->owner.winsock = winsock;
+    cq->owner.calls = calls;
     wr_ready_init(&cq->owner.ready);
     wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_iocp_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
-    cq->owner.port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
+    cq->owner.port = calls->create_port(INVALID_HANDLE_VALUE, NULL, 0, 1);
     if (!cq->owner.port) {
         iocp_destroy(&cq->base);
         return WEIR_ESYSTEM;
     }
     cq->owner.timer =
-        CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_MODIFY_STATE | SYNCHRONIZE);
+        calls->create_timer(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_MODIFY_STATE | SYNCHRONIZE);
     *out = &cq->base;
     return 0;
+}
+
+static int iocp_create(wr_cq **out, const wr_cq_options *options)
+{
+    const wr_calls *calls = wr_calls_get();
+    return calls ? wr_iocp_create(calls, out, options) : WEIR_ESYSTEM;
 }
 
 const struct wr_cq_ops wr_cq_iocp = {

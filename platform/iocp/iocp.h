@@ -10,6 +10,7 @@
 #include "platform/common/done.h"
 #include "platform/common/posts.h"
 #include "platform/common/table.h"
+#include "platform/windows/calls.h"
 #include "platform/windows/socket.h"
 
 enum {
@@ -70,7 +71,7 @@ typedef struct wr_iocp {
     struct {
         HANDLE port;
         HANDLE timer; /* high-resolution; NULL where the system has none */
-        const wr_winsock *winsock;
+        const wr_calls *calls;
         wr_memory *memory;
         wr_pool buffers;
         wr_done done;
@@ -102,6 +103,9 @@ static inline wr_iocp_socket *wr_iocp_get(const wr_iocp *cq, wr_sock sock)
 
 /* iocp.c */
 
+/* wr_iocp_create: wr_cq_create on these calls, which outlive the queue. */
+int wr_iocp_create(const wr_calls *calls, wr_cq **out, const wr_cq_options *options);
+
 /* wr_iocp_add: a record for a socket, joined to the port; NULL with the error in `*error`: WEIR_ENOMEM, WEIR_ESYSTEM.
  */
 wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, int *error);
@@ -122,7 +126,7 @@ OVERLAPPED *wr_iocp_prepare(wr_iocp_socket *s, wr_flight *flight);
 enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight, bool succeeded, int code);
 
 /* wr_iocp_result: the WSA code of a landed flight, 0 for success; `*bytes` is what it moved. */
-int wr_iocp_result(wr_iocp_socket *s, wr_flight *flight, DWORD *bytes);
+int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, wr_flight *flight, DWORD *bytes);
 
 /* wr_iocp_drop: closes the socket; its operations end, and its slot is freed, when its flights have landed. */
 void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset);

@@ -15,7 +15,7 @@ static void arm(wr_iocp *cq, wr_iocp_socket *s)
     WSABUF nothing = { .len = 0, .buf = NULL };
     DWORD flags = 0;
     OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->in_flight);
-    int failed = WSARecv(s->os, &nothing, 1, NULL, &flags, overlapped, NULL);
+    int failed = cq->owner.calls->wsa_recv(s->os, &nothing, 1, NULL, &flags, overlapped, NULL);
     int code = failed ? WSAGetLastError() : 0;
     switch (wr_iocp_launched(cq, s, &s->in_flight, !failed, code)) {
     case WR_LAUNCH_ALOFT:
@@ -47,14 +47,14 @@ void wr_iocp_recv(wr_cq *base, wr_sock sock, wr_op *op)
 void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
     DWORD bytes;
-    s->in_error = wr_iocp_result(s, &s->in_flight, &bytes);
+    s->in_error = wr_iocp_result(cq, s, &s->in_flight, &bytes);
     s->readable = true;
     wr_iocp_queue(cq, s);
 }
 
 /* Why a read found no bytes: WSA's code, 0 for the peer's end. The notice knows of a reset what the read after it may
  * not: Wine then tells of an end, on a socket that no longer has a peer. */
-static int read_code(wr_iocp_socket *s, int size)
+static int read_code(const wr_iocp *cq, wr_iocp_socket *s, int size)
 {
     int code = size < 0 ? WSAGetLastError() : 0;
     int noticed = s->in_error;
@@ -63,7 +63,8 @@ static int read_code(wr_iocp_socket *s, int size)
     if (code != 0 || s->shut) return code;
     struct sockaddr_storage peer;
     int length = sizeof peer;
-    bool has_peer = getpeername(s->os, (struct sockaddr *)&peer, &length) == 0 || WSAGetLastError() != WSAENOTCONN;
+    bool has_peer =
+        cq->owner.calls->getpeername(s->os, (struct sockaddr *)&peer, &length) == 0 || WSAGetLastError() != WSAENOTCONN;
     return has_peer ? 0 : WSAECONNRESET;
 }
 
@@ -75,13 +76,13 @@ unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out)
     if (!buffer) {
         out->error = WEIR_ENOMEM;
     } else {
-        int size = recv(s->os, (char *)buffer, (int)cq->owner.buffers.block_size, 0);
+        int size = cq->owner.calls->recv(s->os, (char *)buffer, (int)cq->owner.buffers.block_size, 0);
         if (size > 0) {
             out->buffer = buffer;
             out->size = (uint32_t)size;
             s->readable = out->size == cq->owner.buffers.block_size;
         } else {
-            int code = read_code(s, size);
+            int code = read_code(cq, s, size);
             wr_pool_put(&cq->owner.buffers, buffer);
             if (code == WSAEWOULDBLOCK) { /* a notice for nothing */
                 s->readable = false;
@@ -146,7 +147,7 @@ void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
         WSABUF parts[WR_SEND_SLICES_MAX];
         DWORD count = gather(s, parts), sent = 0;
         OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->out_flight);
-        int failed = WSASend(s->os, parts, count, &sent, 0, overlapped, NULL);
+        int failed = cq->owner.calls->wsa_send(s->os, parts, count, &sent, 0, overlapped, NULL);
         int code = failed ? WSAGetLastError() : 0;
         enum wr_launch launch = wr_iocp_launched(cq, s, &s->out_flight, !failed, code);
         if (launch == WR_LAUNCH_ALOFT) return;
@@ -175,7 +176,7 @@ void wr_iocp_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
 void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
     DWORD sent;
-    int code = wr_iocp_result(s, &s->out_flight, &sent);
+    int code = wr_iocp_result(cq, s, &s->out_flight, &sent);
     if (code == 0) advance(s, sent);
     if (code || !s->slice)
         finish_send(cq, s, code);
