@@ -14,15 +14,16 @@ int wr_iocp_listen(wr_cq *base, const wr_listen_params *params, wr_listen_result
 /* Posts one AcceptEx. 0; or a WSA code: nothing is in flight then. One that succeeds at once is landed already. */
 static int post(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept)
 {
-    int error = cq->owner.calls->create_socket(s->family, &accept->socket);
+    int error = cq->owner.calls->create_socket(s->listening->family, &accept->socket);
     if (error) return error;
     DWORD received = 0;
-    OVERLAPPED *overlapped = wr_iocp_prepare(s, &accept->flight);
+    accept->os = (OVERLAPPED){ 0 };
     BOOL succeeded = cq->owner.calls->accept_ex(s->os, accept->socket, accept->addresses, 0, ADDRESS_ROOM, ADDRESS_ROOM,
-                                                &received, overlapped);
+                                                &received, &accept->os);
     int code = succeeded ? 0 : WSAGetLastError();
-    switch (wr_iocp_launched(cq, s, &accept->flight, succeeded, code)) {
+    switch (wr_iocp_launched(cq, s, succeeded, code)) {
     case WR_LAUNCH_ALOFT:
+        accept->aloft = true;
         return 0;
     case WR_LAUNCH_DONE:
         accept->landed = true;
@@ -38,7 +39,7 @@ static int post(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept)
 
 static bool is_idle(const wr_waiting_accept *accept)
 {
-    return !accept->flight.aloft && !accept->landed;
+    return !accept->aloft && !accept->landed;
 }
 
 /* Posts all that are idle. A shortage matters only when none is left in flight: until then each connection that is
@@ -48,8 +49,9 @@ static void post_all(wr_iocp *cq, wr_iocp_socket *s)
     int error = 0;
     bool any = false;
     for (int i = 0; i < WR_ACCEPTS_POSTED; i++) {
-        if (is_idle(&s->accepts[i]) && error == 0) error = post(cq, s, &s->accepts[i]);
-        any = any || !is_idle(&s->accepts[i]);
+        wr_waiting_accept *accept = &s->listening->waiting[i];
+        if (is_idle(accept) && error == 0) error = post(cq, s, accept);
+        any = any || !is_idle(accept);
     }
     if (any) return;
     wr_op *op = s->in;
@@ -59,14 +61,14 @@ static void post_all(wr_iocp *cq, wr_iocp_socket *s)
 
 static bool prepare(wr_iocp *cq, wr_iocp_socket *s)
 {
-    if (s->accepts) return true;
-    s->accepts = wr_alloc(cq->owner.memory, WR_ACCEPTS_POSTED * sizeof *s->accepts);
-    if (!s->accepts) return false;
-    memset(s->accepts, 0, WR_ACCEPTS_POSTED * sizeof *s->accepts);
-    for (int i = 0; i < WR_ACCEPTS_POSTED; i++) s->accepts[i].socket = INVALID_SOCKET;
+    if (s->listening) return true;
+    s->listening = wr_alloc(cq->owner.memory, sizeof *s->listening);
+    if (!s->listening) return false;
+    memset(s->listening, 0, sizeof *s->listening);
+    for (int i = 0; i < WR_ACCEPTS_POSTED; i++) s->listening->waiting[i].socket = INVALID_SOCKET;
     wr_addr local;
     wr_socket_local(s->os, &local);
-    s->family = wr_sockaddr_family(&local);
+    s->listening->family = wr_sockaddr_family(&local);
     return true;
 }
 
@@ -77,23 +79,24 @@ void wr_iocp_accept(wr_cq *base, wr_sock listener, wr_op *op)
     assert(!s->in && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_LISTENER));
     wr_op_begin(op, WR_OP_ACCEPT, listener.slot);
     s->kind = WR_IOCP_LISTENER;
-    s->cancelled = false;
-    s->accept_batch = 1; /* whoever stops after each connection, to keep a rate, shall not be given a batch */
     if (!prepare(cq, s)) {
         wr_iocp_finish(cq, op, WEIR_ENOMEM, 0);
         return;
     }
     s->in = op;
+    s->listening->cancelled = false;
+    s->listening->batch = 1; /* whoever stops after each connection, to keep a rate, shall not be given a batch */
     post_all(cq, s);
     wr_iocp_queue(cq, s); /* some may have landed before: see finish_cancel */
 }
 
-void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight)
+void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, OVERLAPPED *overlapped)
 {
-    wr_waiting_accept *accept = WR_CONTAINER_OF(flight, wr_waiting_accept, flight);
+    wr_waiting_accept *accept = WR_CONTAINER_OF(overlapped, wr_waiting_accept, os);
     DWORD bytes;
+    accept->aloft = false;
     accept->landed = true;
-    accept->error = s->closing ? WSAECONNABORTED : wr_iocp_result(cq, s, flight, &bytes);
+    accept->error = wr_iocp_result(cq, s, overlapped, &bytes);
     wr_iocp_queue(cq, s);
 }
 
@@ -138,8 +141,8 @@ static void deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, w
 static void finish_cancel(wr_iocp *cq, wr_iocp_socket *s)
 {
     for (int i = 0; i < WR_ACCEPTS_POSTED; i++) {
-        wr_waiting_accept *accept = &s->accepts[i];
-        if (accept->flight.aloft) return;
+        wr_waiting_accept *accept = &s->listening->waiting[i];
+        if (accept->aloft) return;
         if (accept->error) forget(accept);
     }
     wr_op *op = s->in;
@@ -152,25 +155,26 @@ static void finish_cancel(wr_iocp *cq, wr_iocp_socket *s)
 unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsigned capacity)
 {
     if (!s->in) return 0;
-    if (s->cancelled) {
+    wr_listening *l = s->listening;
+    if (l->cancelled) {
         finish_cancel(cq, s);
         return 0;
     }
-    unsigned limit = s->accept_batch < capacity ? s->accept_batch : capacity;
+    unsigned limit = l->batch < capacity ? l->batch : capacity;
     unsigned count = 0, left = 0;
-    for (unsigned i = 0, first = s->accept_next; i < WR_ACCEPTS_POSTED; i++) {
+    for (unsigned i = 0, first = l->next; i < WR_ACCEPTS_POSTED; i++) {
         unsigned turn = (first + i) % WR_ACCEPTS_POSTED;
-        if (!s->accepts[turn].landed) continue;
+        if (!l->waiting[turn].landed) continue;
         if (count < limit) {
-            deliver(cq, s, &s->accepts[turn], &out[count++]);
-            s->accept_next = (uint8_t)(turn + 1);
+            deliver(cq, s, &l->waiting[turn], &out[count++]);
+            l->next = turn + 1;
         } else {
             left++;
         }
     }
     if (left > 0) {
         wr_iocp_queue(cq, s);
-        if (s->accept_batch < WR_ACCEPTS_POSTED) s->accept_batch *= 2;
+        if (l->batch < WR_ACCEPTS_POSTED) l->batch *= 2;
     }
     post_all(cq, s);
     return count;
@@ -178,10 +182,10 @@ unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out
 
 void wr_iocp_free_accepts(wr_iocp *cq, wr_iocp_socket *s)
 {
-    if (!s->accepts) return;
-    for (int i = 0; i < WR_ACCEPTS_POSTED; i++) forget(&s->accepts[i]);
-    wr_free(cq->owner.memory, s->accepts, WR_ACCEPTS_POSTED * sizeof *s->accepts);
-    s->accepts = NULL;
+    if (!s->listening) return;
+    for (int i = 0; i < WR_ACCEPTS_POSTED; i++) forget(&s->listening->waiting[i]);
+    wr_free(cq->owner.memory, s->listening, sizeof *s->listening);
+    s->listening = NULL;
 }
 
 void wr_iocp_cancel(wr_cq *base, wr_op *op)
@@ -190,10 +194,10 @@ void wr_iocp_cancel(wr_cq *base, wr_op *op)
     if (!op->pending || op->slot == WR_NO_SLOT) return;
     wr_iocp_socket *s = wr_iocp_slot(cq, op->slot);
     if (op->kind == WR_OP_ACCEPT && s->in == op && !s->closing) {
-        s->cancelled = true;
+        s->listening->cancelled = true;
         (void)cq->owner.calls->cancel_io((HANDLE)s->os, NULL); /* what it finds done already lands all the same */
         wr_iocp_queue(cq, s);
-    } else if (op->kind == WR_OP_CONNECT && s->out == op && !s->closing) {
-        wr_iocp_drop(cq, s, true);
+    } else if (op->kind == WR_OP_CONNECT && s->kind == WR_IOCP_CONNECTING && s->out->op == op && !s->closing) {
+        wr_iocp_drop(cq, s, NULL, true);
     }
 }

@@ -29,45 +29,59 @@ void wr_iocp_queue(wr_iocp *cq, wr_iocp_socket *s)
 
 /* Flights. */
 
-OVERLAPPED *wr_iocp_prepare(wr_iocp_socket *s, wr_flight *flight)
-{
-    assert(!flight->aloft);
-    memset(&flight->os, 0, sizeof flight->os);
-    flight->slot = s->record.slot;
-    return &flight->os;
-}
-
 /* An immediate success queues a packet too, unless the socket skips it; an immediate failure never does. */
-enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight, bool succeeded, int code)
+enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, bool succeeded, int code)
 {
     if (succeeded && s->skips) return WR_LAUNCH_DONE;
     if (!succeeded && code != WSA_IO_PENDING) return WR_LAUNCH_FAILED;
-    flight->aloft = true;
     s->aloft++;
     cq->owner.aloft++;
     return WR_LAUNCH_ALOFT;
 }
 
-int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, wr_flight *flight, DWORD *bytes)
+int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, OVERLAPPED *overlapped, DWORD *bytes)
 {
     DWORD flags;
-    return cq->owner.calls->wsa_result(s->os, &flight->os, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
+    return cq->owner.calls->wsa_result(s->os, overlapped, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
 }
 
-/* The one place where a closed socket ends: with its last flight. What was pending is cancelled, the close comes last.
- */
+wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op)
+{
+    assert(!s->out);
+    s->out = wr_pool_get(&cq->owner.outgoing);
+    if (s->out) *s->out = (wr_outgoing){ .op = op };
+    return s->out;
+}
+
+/* The operation is the caller's to finish. */
+static wr_op *give_back(wr_iocp *cq, wr_iocp_socket *s)
+{
+    wr_op *op = s->out->op;
+    wr_pool_put(&cq->owner.outgoing, s->out);
+    s->out = NULL;
+    return op;
+}
+
+void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code)
+{
+    wr_iocp_finish_system(cq, give_back(cq, s), code);
+}
+
+/* The one place where a closed socket ends: with its last flight. Until then Windows reads what is being sent, and
+ * writes to what is being accepted. The close comes last. */
 static void finish_closing(wr_iocp *cq, wr_iocp_socket *s)
 {
     if (s->aloft > 0) return;
-    wr_iocp_free_accepts(cq, s);
-    if (s->in) wr_iocp_finish(cq, s->in, WEIR_ECANCELED, 0);
-    if (s->out) wr_iocp_finish(cq, s->out, WEIR_ECANCELED, 0);
-    if (s->close) wr_iocp_finish(cq, s->close, 0, 0);
+    if (s->kind == WR_IOCP_LISTENER)
+        wr_iocp_free_accepts(cq, s);
+    else if (s->out)
+        wr_iocp_finish(cq, give_back(cq, s), WEIR_ECANCELED, 0);
+    if (s->in) wr_iocp_finish(cq, s->in, 0, 0);
     s->kind = WR_IOCP_FREE;
     if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);
 }
 
-void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset)
+void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, wr_op *close, bool reset)
 {
     assert(!s->closing);
     s->closing = true;
@@ -76,22 +90,23 @@ void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset)
     if (s->aloft > 0) (void)cq->owner.calls->cancel_io((HANDLE)s->os, NULL);
     wr_socket_close(s->os, reset);
     wr_table_retire(&s->record);
+    if (s->in) wr_iocp_finish(cq, s->in, WEIR_ECANCELED, 0);
+    s->in = close;
     finish_closing(cq, s);
 }
 
-static void land(wr_iocp *cq, wr_flight *flight)
+static void land(wr_iocp *cq, uint32_t slot, OVERLAPPED *overlapped)
 {
-    wr_iocp_socket *s = wr_iocp_slot(cq, flight->slot);
-    assert(flight->aloft);
-    flight->aloft = false;
+    wr_iocp_socket *s = wr_iocp_slot(cq, slot);
+    assert(s->aloft > 0);
     s->aloft--;
     cq->owner.aloft--;
     if (s->closing)
         finish_closing(cq, s);
-    else if (flight == &s->in_flight)
+    else if (s->kind == WR_IOCP_LISTENER)
+        wr_iocp_accept_landed(cq, s, overlapped);
+    else if (overlapped == &s->notice)
         wr_iocp_recv_landed(cq, s);
-    else if (flight != &s->out_flight)
-        wr_iocp_accept_landed(cq, s, flight);
     else if (s->kind == WR_IOCP_CONNECTING)
         wr_iocp_connect_landed(cq, s);
     else
@@ -115,7 +130,7 @@ wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, 
     wr_iocp_socket *s = wr_table_take(&cq->owner.sockets);
     *error = WEIR_ENOMEM;
     if (!s) return NULL;
-    if (!cq->owner.calls->create_port((HANDLE)socket, cq->owner.port, 0, 0)) {
+    if (!cq->owner.calls->create_port((HANDLE)socket, cq->owner.port, s->record.slot, 0)) {
         *error = WEIR_ESYSTEM;
         wr_table_recycle(&cq->owner.sockets, &s->record);
         return NULL;
@@ -147,8 +162,7 @@ static void iocp_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
     wr_iocp *cq = wr_iocp_of(base);
     wr_iocp_socket *s = wr_iocp_get(cq, sock);
     wr_op_begin(op, WR_OP_CLOSE, sock.slot);
-    s->close = op;
-    wr_iocp_drop(cq, s, reset);
+    wr_iocp_drop(cq, s, op, reset);
 }
 
 static void iocp_local(wr_cq *base, wr_sock sock, wr_addr *out)
@@ -204,7 +218,7 @@ static unsigned serve(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsign
         return s->closing ? 0 : wr_iocp_serve_accept(cq, s, out, capacity);
     default:
         if (s->closing) return 0;
-        if (s->out && !s->out_flight.aloft) wr_iocp_serve_send(cq, s);
+        if (s->out && !s->out->aloft) wr_iocp_serve_send(cq, s);
         return s->in && s->readable ? wr_iocp_serve_recv(cq, s, out) : 0;
     }
 }
@@ -258,7 +272,8 @@ static void poll_port(wr_iocp *cq, uint64_t deadline_ns)
     if (fine) (void)CancelWaitableTimer(cq->owner.timer);
     if (!some) return; /* the time is over */
     for (ULONG i = 0; i < count; i++)
-        if (packets[i].lpOverlapped) land(cq, (wr_flight *)packets[i].lpOverlapped); /* else a wake-up */
+        if (packets[i].lpOverlapped)
+            land(cq, (uint32_t)packets[i].lpCompletionKey, packets[i].lpOverlapped); /* else a wake-up */
 }
 
 static unsigned take_posts(wr_iocp *cq, wr_completion *out, unsigned capacity)
@@ -305,11 +320,12 @@ static void iocp_destroy(wr_cq *base)
     wr_memory *memory = cq->owner.memory;
     for (uint32_t slot = 0; slot < wr_table_slots(&cq->owner.sockets); slot++) {
         wr_iocp_socket *s = wr_iocp_slot(cq, slot);
-        if (s->kind != WR_IOCP_FREE && !s->closing) wr_iocp_drop(cq, s, false);
+        if (s->kind != WR_IOCP_FREE && !s->closing) wr_iocp_drop(cq, s, NULL, false);
     }
     while (cq->owner.aloft > 0) poll_port(cq, WR_DEADLINE_NEVER); /* Windows still writes to what is aloft */
     wr_table_destroy(&cq->owner.sockets);
     wr_pool_destroy(&cq->owner.buffers);
+    wr_pool_destroy(&cq->owner.outgoing);
     if (cq->owner.timer) (void)CloseHandle(cq->owner.timer);
     if (cq->owner.port) (void)CloseHandle(cq->owner.port);
     wr_free(memory, cq, sizeof *cq);
@@ -327,6 +343,7 @@ int wr_iocp_create(const wr_calls *calls, wr_cq **out, const wr_cq_options *opti
     wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_iocp_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
+    wr_pool_init(&cq->owner.outgoing, options->memory, sizeof(wr_outgoing), WR_OUTGOING_KEPT);
     cq->owner.port = calls->create_port(INVALID_HANDLE_VALUE, NULL, 0, 1);
     if (!cq->owner.port) {
         iocp_destroy(&cq->base);

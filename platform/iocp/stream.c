@@ -14,10 +14,10 @@ static void arm(wr_iocp *cq, wr_iocp_socket *s)
 {
     WSABUF nothing = { .len = 0, .buf = NULL };
     DWORD flags = 0;
-    OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->in_flight);
-    int failed = cq->owner.calls->wsa_recv(s->os, &nothing, 1, NULL, &flags, overlapped, NULL);
+    s->notice = (OVERLAPPED){ 0 };
+    int failed = cq->owner.calls->wsa_recv(s->os, &nothing, 1, NULL, &flags, &s->notice, NULL);
     int code = failed ? WSAGetLastError() : 0;
-    switch (wr_iocp_launched(cq, s, &s->in_flight, !failed, code)) {
+    switch (wr_iocp_launched(cq, s, !failed, code)) {
     case WR_LAUNCH_ALOFT:
         break;
     case WR_LAUNCH_DONE:
@@ -46,8 +46,6 @@ void wr_iocp_recv(wr_cq *base, wr_sock sock, wr_op *op)
 
 void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
-    DWORD bytes;
-    s->in_error = wr_iocp_result(cq, s, &s->in_flight, &bytes);
     s->readable = true;
     wr_iocp_queue(cq, s);
 }
@@ -57,8 +55,8 @@ void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
 static int read_code(const wr_iocp *cq, wr_iocp_socket *s, int size)
 {
     int code = size < 0 ? WSAGetLastError() : 0;
-    int noticed = s->in_error;
-    s->in_error = 0;
+    DWORD bytes;
+    int noticed = wr_iocp_result(cq, s, &s->notice, &bytes);
     if (noticed && (code == 0 || code == WSAEWOULDBLOCK)) return noticed;
     if (code != 0 || s->shut) return code;
     struct sockaddr_storage peer;
@@ -99,11 +97,11 @@ unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out)
     return 1;
 }
 
-static DWORD gather(const wr_iocp_socket *s, WSABUF *parts)
+static DWORD gather(const wr_outgoing *out, WSABUF *parts)
 {
-    uint32_t skip = s->slice_done, total = 0;
+    uint32_t skip = out->slice_done, total = 0;
     DWORD count = 0;
-    for (const wr_slice *slice = s->slice; slice && count < WR_SEND_SLICES_MAX && total < WR_SEND_BYTES_MAX;
+    for (const wr_slice *slice = out->slice; slice && count < WR_SEND_SLICES_MAX && total < WR_SEND_BYTES_MAX;
          slice = slice->next) {
         uint32_t size = slice->size - skip;
         if (size > WR_SEND_BYTES_MAX - total) size = WR_SEND_BYTES_MAX - total;
@@ -116,44 +114,35 @@ static DWORD gather(const wr_iocp_socket *s, WSABUF *parts)
     return count;
 }
 
-static void advance(wr_iocp_socket *s, DWORD sent)
+static void advance(wr_outgoing *out, DWORD sent)
 {
     while (sent > 0) {
-        uint32_t left = s->slice->size - s->slice_done;
+        uint32_t left = out->slice->size - out->slice_done;
         if (sent < left) {
-            s->slice_done += sent;
+            out->slice_done += sent;
             return;
         }
         sent -= left;
-        s->slice = s->slice->next;
-        s->slice_done = 0;
+        out->slice = out->slice->next;
+        out->slice_done = 0;
     }
-}
-
-static void finish_send(wr_iocp *cq, wr_iocp_socket *s, int code)
-{
-    wr_op *op = s->out;
-    s->out = NULL;
-    s->slice = NULL;
-    if (code)
-        wr_iocp_finish_system(cq, op, code);
-    else
-        wr_iocp_finish(cq, op, 0, 0);
 }
 
 void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
 {
+    wr_outgoing *out = s->out;
     for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
         WSABUF parts[WR_SEND_SLICES_MAX];
-        DWORD count = gather(s, parts), sent = 0;
-        OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->out_flight);
-        int failed = cq->owner.calls->wsa_send(s->os, parts, count, &sent, 0, overlapped, NULL);
+        DWORD count = gather(out, parts), sent = 0;
+        out->os = (OVERLAPPED){ 0 };
+        int failed = cq->owner.calls->wsa_send(s->os, parts, count, &sent, 0, &out->os, NULL);
         int code = failed ? WSAGetLastError() : 0;
-        enum wr_launch launch = wr_iocp_launched(cq, s, &s->out_flight, !failed, code);
-        if (launch == WR_LAUNCH_ALOFT) return;
-        if (launch == WR_LAUNCH_DONE) advance(s, sent);
-        if (launch == WR_LAUNCH_FAILED || !s->slice) {
-            finish_send(cq, s, code);
+        enum wr_launch launch = wr_iocp_launched(cq, s, !failed, code);
+        out->aloft = launch == WR_LAUNCH_ALOFT;
+        if (out->aloft) return;
+        if (launch == WR_LAUNCH_DONE) advance(out, sent);
+        if (launch == WR_LAUNCH_FAILED || !out->slice) {
+            wr_iocp_finish_out(cq, s, code);
             return;
         }
     }
@@ -164,22 +153,27 @@ void wr_iocp_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
 {
     wr_iocp *cq = wr_iocp_of(base);
     wr_iocp_socket *s = wr_iocp_get(cq, sock);
-    assert(!s->out && slices && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_STREAM));
+    assert(slices && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_STREAM));
     wr_op_begin(op, WR_OP_SEND, sock.slot);
     s->kind = WR_IOCP_STREAM;
-    s->out = op;
-    s->slice = slices;
-    s->slice_done = 0;
+    wr_outgoing *out = wr_iocp_lease(cq, s, op);
+    if (!out) {
+        wr_iocp_finish(cq, op, WEIR_ENOMEM, 0);
+        return;
+    }
+    out->slice = slices;
     wr_iocp_serve_send(cq, s);
 }
 
 void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
+    wr_outgoing *out = s->out;
     DWORD sent;
-    int code = wr_iocp_result(cq, s, &s->out_flight, &sent);
-    if (code == 0) advance(s, sent);
-    if (code || !s->slice)
-        finish_send(cq, s, code);
+    out->aloft = false;
+    int code = wr_iocp_result(cq, s, &out->os, &sent);
+    if (code == 0) advance(out, sent);
+    if (code || !out->slice)
+        wr_iocp_finish_out(cq, s, code);
     else
         wr_iocp_queue(cq, s);
 }
