@@ -5,6 +5,10 @@
 #include "platform/error_map.h"
 #include "platform/windows/calls.h"
 
+#ifndef SO_REUSE_UNICASTPORT
+#define SO_REUSE_UNICASTPORT 0x3007 /* mingw-w64 10 does not have it */
+#endif
+
 /* ---- sockets ---- */
 
 static bool set_option(SOCKET os, int level, int option, int value)
@@ -101,6 +105,9 @@ int wr_socket_open(const wr_connect_params *params, SOCKET *out)
     if (error) return error;
     wr_endpoint local = { .addr = { .family = remote->family } }; /* any address, any port */
     if (params->local) local.addr = *params->local;
+    /* A port that bind chooses is one of 16,384 for all that this host connects to, and then for nothing else; so it is
+     * left for ConnectEx to choose. Before Windows 10, which has the option, the bound stays. */
+    if (local.addr.port == 0) (void)set_option(os, SOL_SOCKET, SO_REUSE_UNICASTPORT, 1);
     if (bind_to(os, &local) != 0) {
         error = WSAGetLastError();
         (void)closesocket(os);
