@@ -29,7 +29,8 @@ void wr_iocp_queue(wr_iocp *cq, wr_iocp_socket *s)
 
 /* Flights. */
 
-/* An immediate success queues a packet too, unless the socket skips it; an immediate failure never does. */
+/* An immediate success queues a packet too, unless the socket skips it; an immediate failure does not. (A warning
+ * would, but those are of datagrams.) */
 enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, bool succeeded, int code)
 {
     if (succeeded && s->skips) return WR_LAUNCH_DONE;
@@ -262,15 +263,26 @@ static DWORD prepare_wait(wr_iocp *cq, uint64_t deadline_ns, bool *fine)
     return ms < INFINITE ? (DWORD)ms : INFINITE - 1;
 }
 
+/* Windows needs memory to hand over many packets, but hands over one without; what else it may say, beside that the
+ * time is over or a procedure call came, is that the port is none, and a queue that cannot wait would spin for ever. */
+static ULONG take_packets(wr_iocp *cq, OVERLAPPED_ENTRY *packets, DWORD ms, bool fine)
+{
+    ULONG count = 0;
+    for (ULONG room = WR_IOCP_PACKETS; room > 0; room /= WR_IOCP_PACKETS) {
+        if (cq->owner.calls->get_packets(cq->owner.port, packets, room, &count, ms, fine)) return count;
+        DWORD error = GetLastError();
+        if (error == WAIT_TIMEOUT || error == WAIT_IO_COMPLETION) return 0;
+    }
+    abort();
+}
+
 static void poll_port(wr_iocp *cq, uint64_t deadline_ns)
 {
     OVERLAPPED_ENTRY packets[WR_IOCP_PACKETS];
-    ULONG count = 0;
     bool fine;
     DWORD ms = prepare_wait(cq, deadline_ns, &fine);
-    BOOL some = cq->owner.calls->get_packets(cq->owner.port, packets, WR_IOCP_PACKETS, &count, ms, fine);
+    ULONG count = take_packets(cq, packets, ms, fine);
     if (fine) (void)CancelWaitableTimer(cq->owner.timer);
-    if (!some) return; /* the time is over */
     for (ULONG i = 0; i < count; i++)
         if (packets[i].lpOverlapped)
             land(cq, (uint32_t)packets[i].lpCompletionKey, packets[i].lpOverlapped); /* else a wake-up */
@@ -344,7 +356,9 @@ int wr_iocp_create(const wr_calls *calls, wr_cq **out, const wr_cq_options *opti
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
     wr_pool_init(&cq->owner.outgoing, options->memory, sizeof(wr_outgoing), WR_OUTGOING_KEPT);
-    cq->owner.port = calls->create_port(INVALID_HANDLE_VALUE, NULL, 0, 1);
+    /* One thread waits at a time, but in manual mode it need not be the same one: Windows counts as the port's whoever
+     * waited last, and would keep the packets of a port for one thread from the next while the former runs. */
+    cq->owner.port = calls->create_port(INVALID_HANDLE_VALUE, NULL, 0, MAXLONG);
     if (!cq->owner.port) {
         iocp_destroy(&cq->base);
         return WEIR_ESYSTEM;
