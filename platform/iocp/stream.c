@@ -51,13 +51,14 @@ void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
 }
 
 /* Why a read found no bytes: WSA's code, 0 for the peer's end. The notice knows of a reset what the read after it may
- * not: Wine then tells of an end, on a socket that no longer has a peer. */
+ * not: Wine then tells of an end, on a socket that no longer has a peer. A notice that was aborted, and not by us,
+ * knows nothing: somebody else cancelled what is pending on the process's sockets. */
 static int read_code(const wr_iocp *cq, wr_iocp_socket *s, int size)
 {
     int code = size < 0 ? WSAGetLastError() : 0;
     DWORD bytes;
     int noticed = wr_iocp_result(cq, s, &s->notice, &bytes);
-    if (noticed && (code == 0 || code == WSAEWOULDBLOCK)) return noticed;
+    if (noticed && noticed != WSA_OPERATION_ABORTED && (code == 0 || code == WSAEWOULDBLOCK)) return noticed;
     if (code != 0 || s->shut) return code;
     struct sockaddr_storage peer;
     int length = sizeof peer;
