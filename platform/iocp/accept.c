@@ -11,7 +11,28 @@ int wr_iocp_listen(wr_cq *base, const wr_listen_params *params, wr_listen_result
     return wr_socket_listen(params, out);
 }
 
-/* Posts one AcceptEx. 0; or a WSA code: nothing is in flight then. One that succeeds at once is landed already. */
+static void forget(wr_waiting_accept *accept)
+{
+    if (accept->socket != INVALID_SOCKET) wr_socket_close(accept->socket, false);
+    accept->socket = INVALID_SOCKET;
+    accept->landed = false;
+}
+
+/* A shortage is the listener's; other errors are of one connection, which was reset while it waited to be accepted. */
+static bool is_shortage(int code)
+{
+    int error = wr_error_from_system(code);
+    return error == WEIR_EMFILE || error == WEIR_ENOBUFS || error == WEIR_ENOMEM;
+}
+
+static bool is_reset(int code)
+{
+    int error = wr_error_from_system(code);
+    return error == WEIR_ECONNRESET || error == WEIR_ECONNABORTED;
+}
+
+/* Posts one AcceptEx. 0; or a WSA code: nothing is in flight then. One that succeeds at once is landed already, and so
+ * is one that finds a connection that was reset. */
 static int post(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept)
 {
     int error = cq->owner.calls->create_socket(s->listening->family, &accept->socket);
@@ -26,15 +47,16 @@ static int post(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept)
         accept->aloft = true;
         return 0;
     case WR_LAUNCH_DONE:
-        accept->landed = true;
-        accept->error = 0;
-        wr_iocp_queue(cq, s);
-        return 0;
-    default:
-        wr_socket_close(accept->socket, false);
-        accept->socket = INVALID_SOCKET;
+        break;
+    case WR_LAUNCH_FAILED:
+        if (is_reset(code)) break;
+        forget(accept);
         return code;
     }
+    accept->landed = true;
+    accept->error = code;
+    wr_iocp_queue(cq, s);
+    return 0;
 }
 
 static bool is_idle(const wr_waiting_accept *accept)
@@ -42,11 +64,11 @@ static bool is_idle(const wr_waiting_accept *accept)
     return !accept->aloft && !accept->landed;
 }
 
-/* Posts all that are idle. A shortage matters only when none is left in flight: until then each connection that is
- * accepted is a new occasion. */
-static void post_all(wr_iocp *cq, wr_iocp_socket *s)
+/* Posts all that are idle, unless one has met with an `error` that is the listener's. That matters only when none is
+ * left in flight: until then each connection that is accepted is a new occasion. The end comes alone: what was
+ * `delivered` in this wait puts it off, and then it is worth another try. */
+static void post_all(wr_iocp *cq, wr_iocp_socket *s, int error, bool delivered)
 {
-    int error = 0;
     bool any = false;
     for (int i = 0; i < WR_ACCEPTS_POSTED; i++) {
         wr_waiting_accept *accept = &s->listening->waiting[i];
@@ -54,6 +76,10 @@ static void post_all(wr_iocp *cq, wr_iocp_socket *s)
         any = any || !is_idle(accept);
     }
     if (any) return;
+    if (delivered) {
+        wr_iocp_queue(cq, s);
+        return;
+    }
     wr_op *op = s->in;
     s->in = NULL;
     wr_iocp_finish_system(cq, op, error);
@@ -86,7 +112,7 @@ void wr_iocp_accept(wr_cq *base, wr_sock listener, wr_op *op)
     s->in = op;
     s->listening->cancelled = false;
     s->listening->batch = 1; /* whoever stops after each connection, to keep a rate, shall not be given a batch */
-    post_all(cq, s);
+    post_all(cq, s, 0, false);
     wr_iocp_queue(cq, s); /* some may have landed before: see finish_cancel */
 }
 
@@ -97,14 +123,8 @@ void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, OVERLAPPED *overlappe
     accept->aloft = false;
     accept->landed = true;
     accept->error = wr_iocp_result(cq, s, overlapped, &bytes);
+    if (accept->error == WSA_OPERATION_ABORTED) forget(accept); /* by our cancel, mostly: no connection was lost */
     wr_iocp_queue(cq, s);
-}
-
-static void forget(wr_waiting_accept *accept)
-{
-    if (accept->socket != INVALID_SOCKET) wr_socket_close(accept->socket, false);
-    accept->socket = INVALID_SOCKET;
-    accept->landed = false;
 }
 
 /* Until its context is set, an accepted socket knows neither its addresses nor shutdown. */
@@ -116,24 +136,28 @@ static int settle(const wr_iocp *cq, const wr_iocp_socket *s, const wr_waiting_a
     return set == 0 ? 0 : WSAGetLastError();
 }
 
-static void deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, wr_completion *out)
+/* Returns the WSA code with which the connection was lost. */
+static int deliver(wr_iocp *cq, wr_iocp_socket *s, wr_waiting_accept *accept, wr_completion *out)
 {
     *out = (wr_completion){ .op = s->in, .flags = WR_MORE };
     int error = settle(cq, s, accept);
-    if (error) { /* of this one connection, which was reset before it was accepted: the listener lives */
+    if (error) {
         out->error = wr_error_from_system(error);
         out->system_error = error;
         forget(accept);
-        return;
+        return error;
     }
     struct sockaddr *local, *peer;
+    struct sockaddr_storage address = { .ss_family = AF_UNSPEC }; /* aligned, as those need not be */
     int local_length, peer_length;
     cq->owner.calls->get_accept_addresses(accept->addresses, 0, ADDRESS_ROOM, ADDRESS_ROOM, &local, &local_length,
                                           &peer, &peer_length);
+    memcpy(&address, peer, (size_t)peer_length);
+    wr_sockaddr_read(&out->peer, &address);
     out->socket.os = (intptr_t)accept->socket;
-    wr_sockaddr_read(&out->peer, (const struct sockaddr_storage *)(const void *)peer);
     accept->socket = INVALID_SOCKET;
     accept->landed = false;
+    return 0;
 }
 
 /* A cancelled accept ends when Windows has given back all that was posted. What had been accepted by then is not
@@ -162,11 +186,16 @@ unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out
     }
     unsigned limit = l->batch < capacity ? l->batch : capacity;
     unsigned count = 0, left = 0;
+    int shortage = 0;
     for (unsigned i = 0, first = l->next; i < WR_ACCEPTS_POSTED; i++) {
         unsigned turn = (first + i) % WR_ACCEPTS_POSTED;
         if (!l->waiting[turn].landed) continue;
         if (count < limit) {
-            deliver(cq, s, &l->waiting[turn], &out[count++]);
+            int error = deliver(cq, s, &l->waiting[turn], &out[count]);
+            if (is_shortage(error))
+                shortage = error;
+            else
+                count++;
             l->next = turn + 1;
         } else {
             left++;
@@ -176,7 +205,7 @@ unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out
         wr_iocp_queue(cq, s);
         if (l->batch < WR_ACCEPTS_POSTED) l->batch *= 2;
     }
-    post_all(cq, s);
+    post_all(cq, s, shortage, count > 0);
     return count;
 }
 
