@@ -7,9 +7,6 @@
 
 #include "platform/os.h"
 
-/* mingw-w64 10 has this in its library, but not in its headers. */
-WINBASEAPI HRESULT WINAPI SetThreadDescription(HANDLE thread, PCWSTR name);
-
 static_assert(sizeof(SRWLOCK) == sizeof(struct wr_mutex), "wr_mutex has room for a SRWLOCK");
 static_assert(_Alignof(SRWLOCK) == _Alignof(struct wr_mutex), "wr_mutex is aligned like a SRWLOCK");
 
@@ -38,14 +35,20 @@ void wr_mutex_unlock(wr_mutex *mutex)
     ReleaseSRWLockExclusive(lock_of(mutex));
 }
 
-/* set_name: for debuggers; a thread without a name works as well. The name is ASCII, so its bytes are its UTF-16. */
+/* set_name: for debuggers; a thread without a name works as well. The name is ASCII, so its bytes are its UTF-16. Not
+ * linked: the first systems that have the function (Windows 10 1607, Server 2016) have it in this DLL alone, and a
+ * program that wants it from kernel32.dll does not start there. */
 static void set_name(const char *name)
 {
+    typedef HRESULT(WINAPI * set_description)(HANDLE thread, const wchar_t *name);
+    HMODULE base = GetModuleHandleW(L"kernelbase.dll");
+    FARPROC found = base ? GetProcAddress(base, "SetThreadDescription") : NULL;
+    if (!found) return;
     wchar_t wide[sizeof((wr_thread *)0)->name];
     size_t i = 0;
     do wide[i] = (unsigned char)name[i];
     while (name[i++]);
-    (void)SetThreadDescription(GetCurrentThread(), wide);
+    (void)((set_description)(void (*)(void))found)(GetCurrentThread(), wide);
 }
 
 static unsigned __stdcall thread_main(void *data)
