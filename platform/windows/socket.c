@@ -83,7 +83,7 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     const wr_addr *addr = &params->local.addr;
     assert(!params->shared_port);
     *out = (wr_listen_result){ .step = WR_STEP_NONE };
-    SOCKET os;
+    SOCKET os = INVALID_SOCKET;
     int error = open_socket(addr, &os);
     if (error) return listen_failed(out, WR_STEP_SOCKET, error, INVALID_SOCKET);
     if (!configure_listener(os, params)) return listen_failed(out, WR_STEP_SOCKET, WSAGetLastError(), os);
@@ -100,7 +100,7 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
 int wr_socket_open(const wr_connect_params *params, SOCKET *out)
 {
     const wr_addr *remote = &params->remote.addr;
-    SOCKET os;
+    SOCKET os = INVALID_SOCKET;
     int error = open_socket(remote, &os);
     if (error) return error;
     wr_endpoint local = { .addr = { .family = remote->family } }; /* any address, any port */
