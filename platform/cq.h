@@ -49,6 +49,7 @@
 
 typedef struct wr_cq wr_cq;
 typedef struct wr_op wr_op;
+typedef struct wr_sim wr_sim; /* platform/sim.h */
 
 /* A socket of one queue. */
 typedef struct wr_sock {
@@ -104,6 +105,7 @@ typedef struct wr_completion {
 typedef struct wr_cq_options {
     wr_memory *memory;    /* where all of the queue's memory comes from; outlives the queue */
     uint32_t buffer_size; /* of a leased receive buffer, which bounds a read; 0: 16 KiB */
+    wr_sim *sim;          /* the simulator's: the world that the queue lives in; NULL: one of its own */
 } wr_cq_options;
 
 /* Which step of opening a listener failed. */

@@ -10,6 +10,9 @@
 static_assert(sizeof(SRWLOCK) == sizeof(struct wr_mutex), "wr_mutex has room for a SRWLOCK");
 static_assert(_Alignof(SRWLOCK) == _Alignof(struct wr_mutex), "wr_mutex is aligned like a SRWLOCK");
 
+static_assert(sizeof(CONDITION_VARIABLE) == sizeof(struct wr_cond), "wr_cond has room for a CONDITION_VARIABLE");
+static_assert(_Alignof(CONDITION_VARIABLE) == _Alignof(struct wr_cond), "wr_cond is aligned like one");
+
 static SRWLOCK *lock_of(wr_mutex *mutex)
 {
     return (SRWLOCK *)&mutex->os;
@@ -33,6 +36,33 @@ void wr_mutex_lock(wr_mutex *mutex)
 void wr_mutex_unlock(wr_mutex *mutex)
 {
     ReleaseSRWLockExclusive(lock_of(mutex));
+}
+
+static CONDITION_VARIABLE *condition_of(wr_cond *cond)
+{
+    return (CONDITION_VARIABLE *)&cond->os;
+}
+
+void wr_cond_init(wr_cond *cond)
+{
+    InitializeConditionVariable(condition_of(cond));
+}
+
+void wr_cond_destroy(wr_cond *cond)
+{
+    (void)cond; /* it owns nothing */
+}
+
+void wr_cond_wait(wr_cond *cond, wr_mutex *mutex)
+{
+    BOOL slept = SleepConditionVariableSRW(condition_of(cond), lock_of(mutex), INFINITE, 0);
+    assert(slept); /* without a time limit, nothing can go wrong */
+    (void)slept;
+}
+
+void wr_cond_wake(wr_cond *cond)
+{
+    WakeAllConditionVariable(condition_of(cond));
 }
 
 /* set_name: for debuggers; a thread without a name works as well. The name is ASCII, so its bytes are its UTF-16. Not

@@ -434,6 +434,7 @@ CQ_TEST(cq_accept, hands_connections_to_a_queue_on_another_thread)
     world_accept(w, listener, &accept);
     connect_all(w, &where, connects, HANDED);
     world_await_accepted(w, &accept, HANDED);
+    w->awaits_threads = true;
     for (int i = 0; i < HANDED; i++) {
         handed_over[i] = (handed){ .socket = accept.accepted[i] };
         wr_cq_post(other.cq, &handed_over[i].op);
