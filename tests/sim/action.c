@@ -5,6 +5,13 @@
 
 /* ---- choosing ---- */
 
+/* Also one that is stopping: it must refuse what it is asked for. */
+static swarm_runtime *choose_any_runtime(swarm *s)
+{
+    swarm_runtime *runtime = &s->runtimes[choose(&s->from, s->made_runtimes)];
+    return runtime->runtime && !runtime->dying ? runtime : NULL;
+}
+
 static swarm_runtime *choose_runtime(swarm *s)
 {
     unsigned first = (unsigned)choose(&s->from, s->made_runtimes);
@@ -56,7 +63,13 @@ static uint32_t choose_size(swarm_end *end)
 
 static void choose_address(swarm *s, const swarm_runtime *runtime, unsigned number, char *text, size_t room)
 {
-    switch (choose(&s->from, 5)) {
+    switch (choose(&s->from, 8)) {
+    case 3:
+        (void)snprintf(text, room, "127.0.0.1:%u", 7000 + number);
+        break;
+    case 4:
+        (void)snprintf(text, room, "[::]:%u", 7000 + number);
+        break;
     case 0:
         (void)snprintf(text, room, "[fd00::%u:%u]:%u", runtime->number, number, 7000 + number);
         break;
@@ -84,21 +97,24 @@ static weir_listen_options choose_listen_options(swarm *s, bool is_unix)
     return options;
 }
 
-/* One that was closed has the address until its worker comes to it. */
+/* One that was closed has the address until its worker comes to it; and some take all addresses. */
 static bool had_listener(const swarm *s, const char *text)
 {
-    weir_address address;
+    weir_address address, other;
     int error = weir_address_parse(&address, text, NULL);
     SWARM_CHECK(s, error == 0, "the address %s is not understood", text);
-    for (unsigned i = 0; i < s->made_listeners; i++)
-        if (strcmp(s->listeners[i].address, address.text) == 0) return true;
+    for (unsigned i = 0; i < s->made_listeners; i++) {
+        (void)weir_address_parse(&other, s->listeners[i].address, NULL);
+        bool is_path = address.family == WEIR_FAMILY_UNIX || other.family == WEIR_FAMILY_UNIX;
+        if (is_path ? strcmp(address.text, other.text) == 0 : address.port == other.port) return true;
+    }
     return false;
 }
 
 static void act_listen(swarm *s, swarm_end *end)
 {
     (void)end;
-    swarm_runtime *runtime = choose_runtime(s);
+    swarm_runtime *runtime = choose_any_runtime(s);
     if (!runtime || s->made_listeners == SWARM_LISTENERS) return;
     swarm_listener *listener = &s->listeners[s->made_listeners];
     *listener = (swarm_listener){ .s = s, .runtime = runtime, .number = s->made_listeners, .tokens = 1e9 };
@@ -115,8 +131,9 @@ static void act_listen(swarm *s, swarm_end *end)
     SWARM_CHECK(s,
                 error == 0 || (error == WEIR_EADDRINUSE && may_be_taken) ||
                     (error == WEIR_EMFILE && (s->ever[WEIR_SIM_EMFILE] || s->ever_full)) ||
-                    (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]),
+                    (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) || (error == WEIR_ESTOPPED && runtime->stopping),
                 "weir_listen on %s returns %s", listener->address, weir_error_name(error));
+    SWARM_CHECK(s, error || !runtime->stopping, "weir_listen succeeds in a runtime that is stopping");
     if (error) return;
     (void)snprintf(listener->address, sizeof listener->address, "%s", weir_listener_address(listener->listener).text);
     s->made_listeners++;
@@ -133,19 +150,27 @@ static void act_close_listener(swarm *s, swarm_end *end)
     listener->closed = true;
 }
 
-static void add_locals(swarm *s, const swarm_runtime *runtime, const weir_address *target,
-                       weir_connect_options *options, weir_address *locals)
+static void add_locals(swarm_end *end, const weir_address *target, weir_connect_options *options, weir_address *locals)
 {
+    choice *from = &end->s->from;
     if (target->family == WEIR_FAMILY_UNIX) return;
-    options->local_address_count = (uint32_t)choose(&s->from, 3);
+    options->local_addresses = locals;
+    options->local_address_count = (uint32_t)choose(from, 3);
+    end->is_from_nowhere = options->local_address_count > 0;
     for (uint32_t i = 0; i < options->local_address_count; i++) {
         char text[64];
-        (void)snprintf(text, sizeof text, target->family == WEIR_FAMILY_IPV4 ? "10.1.%u.%u:0" : "[fd01::%u:%u]:0",
-                       runtime->number, i + 1);
+        bool is_foreign = target->family == WEIR_FAMILY_IPV4 && !end->strict && chance(from, 16);
+        unsigned host = (unsigned)choose_from(from, 1, 20);
+        if (is_foreign)
+            (void)snprintf(text, sizeof text, "192.0.2.%u:0", host);
+        else if (target->family == WEIR_FAMILY_IPV4)
+            (void)snprintf(text, sizeof text, "10.1.%u.%u:0", end->runtime->number, host);
+        else
+            (void)snprintf(text, sizeof text, "[fd01::%u:%u]:0", end->runtime->number, host);
         int error = weir_address_parse(&locals[i], text, NULL);
-        SWARM_CHECK(s, error == 0, "the address %s is not understood", text);
+        SWARM_CHECK(end->s, error == 0, "the address %s is not understood", text);
+        end->is_from_nowhere = end->is_from_nowhere && is_foreign;
     }
-    options->local_addresses = locals;
 }
 
 static void begin_connect(swarm *s, swarm_end *end, const char *address)
@@ -154,7 +179,7 @@ static void begin_connect(swarm *s, swarm_end *end, const char *address)
     weir_address locals[2], target = { .family = WEIR_FAMILY_NONE };
     weir_connect_options options = { .timeout_ms = end->connect_timeout_ms };
     (void)weir_address_parse(&target, address, NULL);
-    add_locals(s, runtime, &target, &options, locals);
+    add_locals(end, &target, &options, locals);
     options.worker = (uint32_t)choose(&s->from, runtime->worker_count + 1);
     weir_conn_id id;
     int error = weir_connect(runtime->runtime, address, &end->protocol, &options, &id);
@@ -162,8 +187,10 @@ static void begin_connect(swarm *s, swarm_end *end, const char *address)
               weir_error_name(error));
     SWARM_CHECK(s,
                 error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
-                    (error == WEIR_ELIMIT && runtime->options.max_connections),
+                    (error == WEIR_ELIMIT && runtime->options.max_connections) ||
+                    (error == WEIR_ESTOPPED && runtime->stopping),
                 "weir_connect returns %s", weir_error_name(error));
+    SWARM_CHECK(s, error || !runtime->stopping, "weir_connect succeeds in a runtime that is stopping");
     if (error) { /* there is no such connection */
         end->state = END_GONE;
         end->strict = false;
@@ -176,7 +203,7 @@ static void begin_connect(swarm *s, swarm_end *end, const char *address)
 
 void swarm_connect(swarm *s, swarm_listener *target, bool strict)
 {
-    swarm_runtime *runtime = choose_runtime(s);
+    swarm_runtime *runtime = strict ? choose_runtime(s) : choose_any_runtime(s);
     if (!runtime) return;
     swarm_end *end = end_make(s);
     if (!end) return;
@@ -418,7 +445,7 @@ static void act_abort(swarm *s, swarm_end *end)
 
 static void post(swarm *s, uint64_t delay_ms)
 {
-    swarm_runtime *runtime = choose_runtime(s);
+    swarm_runtime *runtime = choose_any_runtime(s);
     if (!runtime || s->made_posts == SWARM_POSTS) return;
     unsigned worker = (unsigned)choose(&s->from, runtime->worker_count);
     swarm_post *made = &s->posts[s->made_posts];
@@ -429,8 +456,10 @@ static void post(swarm *s, uint64_t delay_ms)
                           .due_ns = swarm_now(s) + delay_ms * SWARM_MS };
     int error = delay_ms ? weir_post_after(runtime->runtime, worker, delay_ms, callback_posted, made)
                          : weir_post(runtime->runtime, worker, callback_posted, made);
-    SWARM_CHECK(s, error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]), "weir_post returns %s",
-                weir_error_name(error));
+    SWARM_CHECK(s,
+                error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
+                    (error == WEIR_ESTOPPED && runtime->stopping),
+                "weir_post returns %s", weir_error_name(error));
     if (error) return;
     s->made_posts++;
     if (delay_ms == 0) runtime->workers[worker].posted++;
@@ -460,7 +489,7 @@ static void act_stop(swarm *s, swarm_end *end)
 {
     (void)end;
     swarm_runtime *runtime = choose_runtime(s);
-    if (!runtime || choose(&s->from, 4)) return;
+    if (!runtime) return;
     swarm_say(s, "runtime %u: weir_runtime_stop", runtime->number);
     runtime->stopping = true;
     runtime->stop_ns = swarm_now(s);
@@ -471,7 +500,29 @@ static void act_destroy(swarm *s, swarm_end *end)
 {
     (void)end;
     swarm_runtime *runtime = choose_runtime(s);
-    if (runtime && choose(&s->from, 4) == 0) swarm_destroy_runtime(runtime);
+    if (runtime) swarm_destroy_runtime(runtime);
+}
+
+/* Runs the simulator until one that is stopping has stopped. */
+static void act_wait(swarm *s, swarm_end *end)
+{
+    (void)end;
+    swarm_runtime *runtime = choose_any_runtime(s);
+    if (!runtime || !runtime->stopping || runtime->manual) return;
+    int error = runtime->started ? weir_runtime_wait(runtime->runtime) : weir_runtime_run(runtime->runtime);
+    runtime->started = true;
+    SWARM_CHECK(s, error == 0 && runtime->alive == 0, "runtime %u has not stopped: %s", runtime->number,
+                weir_error_name(error));
+}
+
+static void act_stats(swarm *s, swarm_end *end)
+{
+    (void)end;
+    const swarm_runtime *runtime = choose_any_runtime(s);
+    if (!runtime) return;
+    size_t size = weir_stats_text(runtime->runtime, (char *)s->bytes, sizeof s->bytes);
+    bool is_whole = size > 0 && size < sizeof s->bytes && s->bytes[size - 1] == '\n' && s->bytes[size] == 0;
+    SWARM_CHECK(s, is_whole || (size == 0 && s->ever[WEIR_SIM_ENOMEM]), "weir_stats_text writes no text");
 }
 
 static void act_weather(swarm *s, swarm_end *end)
@@ -489,7 +540,7 @@ static void act_cut(swarm *s, swarm_end *end)
 static void act_heal(swarm *s, swarm_end *end)
 {
     (void)end;
-    weather_heal(s);
+    weather_heal(s, choose(&s->from, 2));
 }
 
 static void act_raw(swarm *s, swarm_end *end)
@@ -526,6 +577,8 @@ const swarm_action swarm_actions[] = {
     { "make_runtime", 1, OUTSIDE, act_make_runtime },
     { "stop", 1, OUTSIDE | INSIDE, act_stop },
     { "destroy", 1, OUTSIDE, act_destroy },
+    { "wait", 1, OUTSIDE, act_wait },
+    { "stats", 1, OUTSIDE | INSIDE, act_stats },
     { "weather", 4, OUTSIDE | INSIDE, act_weather },
     { "cut", 2, OUTSIDE | INSIDE, act_cut },
     { "heal", 3, OUTSIDE | INSIDE, act_heal },

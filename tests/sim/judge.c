@@ -1,6 +1,4 @@
 /* Which ends of a connection are just, and what must hold when all is calm. */
-#include <string.h>
-
 #include "sim/swarm.h"
 
 /* Timers of a runtime that is polled may be late while another one is being destroyed: nobody polls it then. */
@@ -97,11 +95,13 @@ static bool has_cause(const swarm_end *end, int error)
         return end->state == END_CONNECTING && (s->ever[WEIR_SIM_EMFILE] || s->ever_full);
     case WEIR_EHOSTUNREACH:
         return end->state == END_CONNECTING && !end->target;
+    case WEIR_EADDRNOTAVAIL:
+        return end->state == END_CONNECTING && end->is_from_nowhere;
     case WEIR_EEOF:
     case WEIR_ECONNRESET:
         return end->state == END_OPEN;
     case WEIR_ETRUNCATED:
-        return end->state == END_OPEN && (!end->peer || end->peer->raw || end->peer->spoiled);
+        return end->state == END_OPEN && (!end->peer || end->peer->spoiled == WEIR_ETRUNCATED);
     default:
         return false;
     }
@@ -185,10 +185,14 @@ static bool may_have_reset(const swarm_end *peer, const swarm_end *end)
     return end->closed_ns + SWARM_MS >= ending_ns(peer) + patience_ns(peer);
 }
 
-/* By the address: another listener may have had it before. */
+/* By the address: another listener may have had it before, or have all addresses. */
 static bool is_for(const swarm_end *end, const swarm_listener *listener)
 {
-    return end->target && strcmp(end->target->address, listener->address) == 0;
+    weir_address target, address;
+    if (!end->target) return false;
+    (void)weir_address_parse(&target, end->target->address, NULL);
+    (void)weir_address_parse(&address, listener->address, NULL);
+    return target.port == address.port;
 }
 
 static void judge_pair(const swarm_end *end)
@@ -294,6 +298,20 @@ void judge_orderly(swarm *s)
 
 /* ---- stats ---- */
 
+/* What its connections may hold between passes: the outbox, what stands in the mailbox for it, the unfinished message,
+ * which grows by doubling; and what there is in any case. */
+static uint64_t most_memory(const swarm_runtime *runtime)
+{
+    const swarm *s = runtime->s;
+    uint64_t most = 200 * 1024 * (runtime->worker_count + 1) + 10000 * s->made_listeners + 2000 * s->made_posts;
+    for (unsigned i = 0; i < s->made_ends; i++) {
+        const swarm_end *end = s->ends[i];
+        if (end->runtime != runtime || end->state == END_GONE) continue;
+        most += 4 * end->protocol.outbox.hard_limit + 3 * end->protocol.max_message + 4000;
+    }
+    return most;
+}
+
 void judge_runtime(const swarm_runtime *runtime, bool is_settled)
 {
     swarm *s = runtime->s;
@@ -317,6 +335,9 @@ void judge_runtime(const swarm_runtime *runtime, bool is_settled)
                 runtime->number, (unsigned long long)runtime->refused, (unsigned long long)stats.sends_dropped);
     SWARM_CHECK(s, stats.memory <= runtime->memory.used + 65536, "runtime %u says that it has %llu bytes, of %llu",
                 runtime->number, (unsigned long long)stats.memory, (unsigned long long)runtime->memory.used);
+    uint64_t most = most_memory(runtime);
+    SWARM_CHECK(s, runtime->memory.used <= most, "runtime %u has %llu bytes, and its limits allow for %llu",
+                runtime->number, (unsigned long long)runtime->memory.used, (unsigned long long)most);
     if (!is_settled) return;
     SWARM_CHECK(s, stats.connections == runtime->alive, "runtime %u says that it has %llu connections, of %llu",
                 runtime->number, (unsigned long long)stats.connections, (unsigned long long)runtime->alive);

@@ -207,6 +207,18 @@ static void say_nonsense(swarm *s, peer *p)
     p->end->spoiled = kind;
 }
 
+/* The beginning of a message, and then the end. */
+static void break_off(swarm *s, peer *p)
+{
+    swarm_end *end = p->end;
+    wire_label label = end_label(end, DIRECT, end->wire->least);
+    if (end->wire->framing.kind == WEIR_FRAMING_NONE || p->out_size + label.size > OUT_MAX) return;
+    wire_write(end->wire, &label, p->out + p->out_size);
+    p->out_size += (uint32_t)choose_from(&s->from, 1, label.size - 1);
+    p->closes_half = true;
+    end->spoiled = WEIR_ETRUNCATED;
+}
+
 void raw_act(swarm *s)
 {
     swarm_raw *raws = s->raws;
@@ -230,6 +242,9 @@ void raw_act(swarm *s)
         break;
     case 4:
         if (may_speak) say_nonsense(s, p);
+        break;
+    case 5:
+        if (may_speak) break_off(s, p);
         break;
     default:
         if (may_speak) say_message(s, p);

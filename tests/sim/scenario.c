@@ -79,6 +79,7 @@ void swarm_make_runtime(swarm *s)
     s->made_runtimes++;
     swarm_say(s, "runtime %u: %u workers%s", made->number, made->worker_count, made->manual ? ", polled" : "");
     if (made->manual || choose(from, 2)) return; /* in a simulator a start is nothing that anybody waits for */
+    made->started = true;
     error = weir_runtime_start(made->runtime);
     SWARM_CHECK(s, error == 0, "weir_runtime_start returns %s", weir_error_name(error));
 }

@@ -71,6 +71,7 @@ struct swarm_runtime {
     weir_runtime *runtime; /* NULL: destroyed */
     unsigned number, worker_count;
     bool manual;
+    bool started;
     bool stopping, dying; /* asked to stop; being destroyed, so that nobody else may use it */
     uint64_t stop_ns;
     weir_runtime_options options;
@@ -132,6 +133,7 @@ struct swarm_end {
     weir_address local, remote;
     swarm_end *peer; /* the other end, when it is known */
     uint32_t connect_timeout_ms;
+    bool is_from_nowhere; /* all its local addresses are foreign */
 
     swarm_ledger sent[CHANNELS];
     uint32_t got[CHANNELS];
@@ -205,12 +207,13 @@ struct swarm {
     bool enabled[SWARM_ACTIONS_MAX];
     weir_sim_options faults; /* that this seed may have at all, at their worst */
     weir_sim_options weather;
-    bool ever[WEIR_SIM_ENOMEM + 1]; /* faults that were possible so far */
-    bool cut, ever_cut, ever_full;  /* partitions; max_sockets */
-    bool quiet;                     /* calm: callbacks send no more */
-    unsigned depth;                 /* callbacks that run: one at most */
-    unsigned budget;                /* messages that may still be sent, */
-    unsigned connects;              /* and connections opened */
+    bool ever[WEIR_SIM_ENOMEM + 1];    /* faults that were possible so far */
+    bool ever_cut, ever_full;          /* partitions; max_sockets */
+    char cut_host[128], cut_other[32]; /* the last one */
+    bool quiet;                        /* calm: callbacks send no more */
+    unsigned depth;                    /* callbacks that run: one at most */
+    unsigned budget;                   /* messages that may still be sent, */
+    unsigned connects;                 /* and connections opened */
     unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts;
     wire_format wires[SWARM_WIRES];
     swarm_runtime runtimes[SWARM_RUNTIMES];
@@ -270,9 +273,9 @@ void weather_choose(swarm *s);
 void weather_change(swarm *s);
 void weather_calm(swarm *s);
 
-/* weather_cut, weather_heal: partitions. */
+/* weather_cut, weather_heal: partitions; all of them, or the last. */
 void weather_cut(swarm *s);
-void weather_heal(swarm *s);
+void weather_heal(swarm *s, bool all);
 
 /* ---- end.c ---- */
 

@@ -72,7 +72,7 @@ void weather_calm(swarm *s)
     s->weather = calm;
     s->weather.latency_us_max = 1000;
     apply(s);
-    weather_heal(s);
+    weather_heal(s, true);
 }
 
 /* ---- partitions ---- */
@@ -83,16 +83,18 @@ void weather_cut(swarm *s)
     const swarm_listener *listener = &s->listeners[choose(&s->from, s->made_listeners)];
     weir_address address;
     if (weir_address_parse(&address, listener->address, NULL) != 0 || address.family == WEIR_FAMILY_UNIX) return;
-    bool from_all = choose(&s->from, 2);
     const char *other = address.family == WEIR_FAMILY_IPV4 ? "198.18.0.1" : "2001:2::1";
-    int error = weir_sim_partition(s->sim, address.host, from_all ? NULL : other);
+    (void)snprintf(s->cut_host, sizeof s->cut_host, "%s", address.host);
+    (void)snprintf(s->cut_other, sizeof s->cut_other, "%s", choose(&s->from, 2) ? other : "");
+    int error = weir_sim_partition(s->sim, s->cut_host, s->cut_other[0] ? s->cut_other : NULL);
     SWARM_CHECK(s, error == 0, "weir_sim_partition: %s", weir_error_name(error));
-    s->cut = s->ever_cut = true;
+    s->ever_cut = true;
 }
 
-void weather_heal(swarm *s)
+void weather_heal(swarm *s, bool all)
 {
-    s->cut = false;
-    int error = weir_sim_heal(s->sim, NULL, NULL);
+    bool only_last = !all && s->cut_host[0];
+    int error = only_last ? weir_sim_heal(s->sim, s->cut_host, s->cut_other[0] ? s->cut_other : NULL)
+                          : weir_sim_heal(s->sim, NULL, NULL);
     SWARM_CHECK(s, error == 0, "weir_sim_heal: %s", weir_error_name(error));
 }
