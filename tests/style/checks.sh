@@ -9,6 +9,7 @@ checks=(
     platform_includes "platform/ includes nothing of core/"
     outer_includes "bench/, docs/examples/ and tests/users/ include no internals"
     system_names "core/ names no operating system and no backend"
+    extensions "what MSVC shall compile uses an extension only where __GNUC__ is asked for"
     headers "public headers compile alone as C11 and as C++17"
     doc_comments "public functions have a comment that names them and says who may call them"
     whitespace "no tabs, no spaces at the end of a line, a line end at the end of a file"
@@ -58,6 +59,22 @@ check_system_names() {
     files 'core/*.c' 'core/*.h' |
         xargs -r grep -HnE "^[[:space:]]*#[[:space:]]*(if|ifdef|ifndef|elif)\b.*\b($names)\b" |
         sed 's/$/  core must not know the system/'
+}
+
+# VLAs and the like are -Wpedantic's and -Wvla's to find; these are not, as they begin with two underscores.
+check_extensions() {
+    files 'core/*.[ch]' 'platform/*.h' 'platform/include/*.h' 'platform/common/*.[ch]' 'platform/iocp/*.[ch]' \
+        'platform/windows/*.[ch]' | xargs -r awk '
+        FNR == 1 { depth = guard = 0 } # guard: the depth of the #if that asks for __GNUC__
+        /^[[:space:]]*#[[:space:]]*if/ { depth++ }
+        /^[[:space:]]*#[[:space:]]*(if|elif|else)/ {
+            if (guard == depth) guard = 0
+            if (!guard && /defined\(__GNUC__\)/) guard = depth
+        }
+        /^[[:space:]]*#[[:space:]]*endif/ { if (guard == depth) guard = 0; depth-- }
+        !guard && /__(attribute|builtin|extension|typeof|asm|int128|sync|atomic)|\(\{/ {
+            print FILENAME ":" FNR ": an extension without a fallback"
+        }'
 }
 
 check_headers() {
