@@ -16,8 +16,8 @@ system=linux
 native=$build
 stop_signal=TERM
 line_end=
-# shellcheck disable=SC2034 # used by those who source this
 declare -A code=([EACCES]=13 [EMFILE]=24 [EADDRINUSE]=98 [EADDRNOTAVAIL]=99 [ECONNREFUSED]=111) # the system's own
+# shellcheck disable=SC2034 # used by those who source this
 if [ -d "$build/native" ]; then
     system=windows
     native=$build/native
@@ -87,9 +87,12 @@ wait_line() {
 
 # wait_exit NAME STATUS: waits until NAME has ended, which closes its output, with that status.
 wait_exit() {
-    local line read_status
-    while IFS= read -r -t "$limit_s" -u "${outputs[$1]}" line; read_status=$?; ((read_status == 0)); do
-        printf '%s: %s\n' "$1" "$line"
+    local line left read_status=142 until=$((SECONDS + limit_s)) # as of a read that was too late
+    while left=$((until - SECONDS)) && ((left > 0)); do
+        IFS= read -r -t "$left" -u "${outputs[$1]}" line
+        read_status=$?
+        ((read_status == 0)) || break
+        printf '%s: %s\n' "$1" "${line%"$line_end"}"
     done
     ((read_status == 1)) || fail "$1 did not end"
     wait "${pids[$1]}"
