@@ -190,9 +190,10 @@ static void unlink_from_worker(wr_acceptor *acceptor)
     *link = acceptor->next;
 }
 
-/* The file of a Unix-domain socket outlives the socket. */
+/* The file of a Unix-domain socket outlives the socket; a simulated one has none. */
 static void remove_file(const weir_listener *listener)
 {
+    if (listener->runtime->options.sim) return;
     if (listener->endpoint.addr.family == WR_FAMILY_UNIX) wr_os_path_remove(listener->endpoint.path);
 }
 

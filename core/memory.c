@@ -1,6 +1,7 @@
 #include "core/memory.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #ifndef WEIR_HAVE_JEMALLOC
@@ -14,6 +15,7 @@
 
 void *wr_heap_alloc(const wr_heap *heap, size_t size)
 {
+    if (heap->sim && wr_sim_strikes(heap->sim, WR_FAULT_ENOMEM)) return NULL;
     return heap->hook.alloc ? heap->hook.alloc(size, heap->hook.data) : malloc(size);
 }
 
@@ -84,11 +86,19 @@ const char *wr_allocator_name(void)
 
 #endif
 
+#if WEIR_HAVE_JEMALLOC
+/* A simulator decides about each allocation, so it must see them. */
+static bool has_own_arena(const wr_heap *heap)
+{
+    return !heap->hook.alloc && !heap->sim;
+}
+#endif
+
 int wr_arena_init(wr_arena *arena, const wr_heap *heap)
 {
     *arena = (wr_arena){ .memory = { .alloc = alloc_from_heap, .free = free_to_heap }, .heap = heap };
 #if WEIR_HAVE_JEMALLOC
-    if (!heap->hook.alloc) return make_jemalloc_arena(arena);
+    if (has_own_arena(heap)) return make_jemalloc_arena(arena);
 #endif
     return 0;
 }
@@ -97,7 +107,7 @@ void wr_arena_destroy(wr_arena *arena)
 {
     assert(atomic_load(&arena->memory.used) == 0);
 #if WEIR_HAVE_JEMALLOC
-    if (!arena->heap->hook.alloc) destroy_jemalloc_arena(arena);
+    if (has_own_arena(arena->heap)) destroy_jemalloc_arena(arena);
 #else
     (void)arena;
 #endif

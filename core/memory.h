@@ -5,10 +5,12 @@
 #include <weir/runtime.h>
 
 #include "platform/memory.h"
+#include "platform/sim.h"
 
 /* wr_heap: for what any thread may allocate and another may free. Thread-safe, not accounted. */
 typedef struct wr_heap {
     weir_allocator hook; /* no alloc function: the default */
+    wr_sim *sim;         /* which decides what fails; NULL: none */
 } wr_heap;
 
 /* wr_heap_alloc, wr_heap_free: as malloc and free, with the size named at both. [any] */

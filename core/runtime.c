@@ -8,6 +8,7 @@
 
 #include "core/listener.h"
 #include "core/log.h"
+#include "core/sim.h"
 
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
@@ -16,6 +17,7 @@ enum {
     LOG_LINE_MAX = 512,
     POLL_PASSES_MAX = 16,
     DRIVE_TURN_NS = 1000000,
+    SIM_CONNECTIONS_MAX = 1 << 20, /* where there are no descriptors */
 };
 
 const char *weir_version(void)
@@ -81,6 +83,10 @@ static int check_options(const weir_runtime_options *options)
 static int prepare_descriptors(weir_runtime *runtime)
 {
     weir_runtime_options *options = &runtime->options;
+    if (options->sim) {
+        if (!options->max_connections) options->max_connections = SIM_CONNECTIONS_MAX;
+        return 0;
+    }
     uint32_t limit = wr_os_descriptor_limit();
     if (options->max_connections) {
         uint64_t wanted = (uint64_t)options->max_connections + SPARE_DESCRIPTORS + 4ull * runtime->worker_count;
@@ -113,6 +119,7 @@ static int make_workers(weir_runtime *runtime)
 static void free_runtime(weir_runtime *runtime)
 {
     wr_heap heap = runtime->heap;
+    weir_sim *sim = runtime->options.sim;
     for (unsigned i = 0; runtime->workers && i < runtime->worker_count; i++) wr_worker_destroy(&runtime->workers[i]);
     while (runtime->listeners) {
         weir_listener *listener = runtime->listeners;
@@ -122,6 +129,7 @@ static void free_runtime(weir_runtime *runtime)
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);
+    if (sim) sim->runtimes--;
 }
 
 static void fill_options(weir_runtime *runtime, const weir_runtime_options *options)
@@ -129,7 +137,7 @@ static void fill_options(weir_runtime *runtime, const weir_runtime_options *opti
     runtime->options = *options;
     runtime->options.allocator = NULL; /* the heap has its copy */
     if (!runtime->options.stop_timeout_ms) runtime->options.stop_timeout_ms = DEFAULT_STOP_TIMEOUT_MS;
-    runtime->worker_count = options->manual ? 1 : options->workers ? options->workers : wr_os_cores();
+    runtime->worker_count = options->workers ? options->workers : options->manual || options->sim ? 1 : wr_os_cores();
     if (runtime->worker_count > WR_WORKERS_MAX) runtime->worker_count = WR_WORKERS_MAX;
     atomic_init(&runtime->shared.undrained, runtime->worker_count);
 }
@@ -142,13 +150,15 @@ int weir_runtime_create(weir_runtime **out, const weir_runtime_options *options)
     *out = NULL;
     int error = check_options(options);
     if (error) return error;
-    wr_heap heap = { .hook = options->allocator ? *options->allocator : (weir_allocator){ 0 } };
+    wr_heap heap = { .hook = options->allocator ? *options->allocator : (weir_allocator){ 0 },
+                     .sim = wr_sim_world(options->sim) };
     weir_runtime *runtime = wr_heap_alloc(&heap, sizeof *runtime);
     if (!runtime) return WEIR_ENOMEM;
     memset(runtime, 0, sizeof *runtime);
     runtime->heap = heap;
     wr_mutex_init(&runtime->lock);
     fill_options(runtime, options);
+    if (options->sim) options->sim->runtimes++;
     error = prepare_descriptors(runtime);
     if (error == 0) error = make_workers(runtime);
     if (error == 0 && options->stop_on_signals) {
@@ -159,6 +169,7 @@ int weir_runtime_create(weir_runtime **out, const weir_runtime_options *options)
         free_runtime(runtime);
         return error;
     }
+    if (options->sim) wr_sim_drive(runtime);
     wr_log(runtime, WEIR_LOG_INFO, "weir %s: %u workers on %s, %s, up to %u connections", WEIR_VERSION,
            runtime->worker_count, runtime->workers[0].cq->ops->name, wr_allocator_name(),
            runtime->options.max_connections);
@@ -190,6 +201,11 @@ static void drive(weir_runtime *runtime, unsigned count)
     }
 }
 
+bool wr_runtime_has_ended(const weir_runtime *runtime)
+{
+    return atomic_load_explicit(&runtime->shared.ended, memory_order_acquire);
+}
+
 static void end_run(weir_runtime *runtime)
 {
     unsigned first = runtime->worker_count - runtime->owner.threads;
@@ -197,6 +213,13 @@ static void end_run(weir_runtime *runtime)
     runtime->owner.threads = 0;
     atomic_store_explicit(&runtime->shared.ended, true, memory_order_release);
     wr_log(runtime, WEIR_LOG_INFO, "stopped");
+}
+
+void wr_runtime_check_ended(weir_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        if (!runtime->workers[i].owner.finished) return;
+    end_run(runtime);
 }
 
 /* Starts the threads of workers `first` and up, the last one first. If one cannot be started, all are stopped again. */
@@ -228,13 +251,15 @@ static int begin_run(weir_runtime *runtime)
 int weir_runtime_start(weir_runtime *runtime)
 {
     int error = begin_run(runtime);
-    return error ? error : start_threads(runtime, 0);
+    return error || runtime->options.sim ? error : start_threads(runtime, 0);
 }
 
 int weir_runtime_run(weir_runtime *runtime)
 {
     int error = begin_run(runtime);
-    if (error == 0) error = start_threads(runtime, 1);
+    if (error) return error;
+    if (runtime->options.sim) return wr_sim_serve(runtime);
+    error = start_threads(runtime, 1);
     if (error) return error;
     wr_worker_run(&runtime->workers[0]);
     end_run(runtime);
@@ -243,6 +268,7 @@ int weir_runtime_run(weir_runtime *runtime)
 
 int weir_runtime_wait(weir_runtime *runtime)
 {
+    if (runtime->options.sim && runtime->owner.started) return wr_sim_serve(runtime);
     if (runtime->owner.threads != runtime->worker_count) return WEIR_ESTATE;
     end_run(runtime);
     return 0;
@@ -253,11 +279,6 @@ void weir_runtime_stop(weir_runtime *runtime)
     if (atomic_exchange_explicit(&runtime->shared.stopping, true, memory_order_acq_rel)) return;
     for (unsigned i = 0; i < runtime->worker_count; i++)
         wr_message_post(&runtime->workers[i], &runtime->workers[i].stop);
-}
-
-static bool has_ended(const weir_runtime *runtime)
-{
-    return atomic_load_explicit(&runtime->shared.ended, memory_order_acquire);
 }
 
 static uint64_t poll_deadline(const wr_worker *worker, int timeout_ms)
@@ -272,7 +293,7 @@ static uint64_t poll_deadline(const wr_worker *worker, int timeout_ms)
 int weir_poll(weir_runtime *runtime, int timeout_ms)
 {
     if (!runtime->options.manual || wr_worker_here()) return WEIR_ESTATE;
-    if (has_ended(runtime)) return WEIR_ESTOPPED;
+    if (wr_runtime_has_ended(runtime)) return WEIR_ESTOPPED;
     wr_worker *worker = &runtime->workers[0];
     uint64_t deadline = poll_deadline(worker, timeout_ms);
     unsigned events = 0;
@@ -285,15 +306,25 @@ int weir_poll(weir_runtime *runtime, int timeout_ms)
     return (int)events;
 }
 
+/* In a simulator the last worker ends it; elsewhere whoever waits for them does. */
+static void drain(weir_runtime *runtime)
+{
+    weir_runtime_stop(runtime);
+    if (runtime->options.sim && !runtime->options.manual) {
+        int error = wr_sim_serve(runtime);
+        assert(error == 0); /* each connection has a deadline by now */
+        (void)error;
+        return;
+    }
+    if (runtime->owner.threads == 0) drive(runtime, runtime->worker_count);
+    end_run(runtime);
+}
+
 void weir_runtime_destroy(weir_runtime *runtime)
 {
     if (!runtime) return;
     assert(!wr_worker_here());
-    if (!has_ended(runtime)) {
-        weir_runtime_stop(runtime);
-        if (runtime->owner.threads == 0) drive(runtime, runtime->worker_count);
-        end_run(runtime);
-    }
+    if (!wr_runtime_has_ended(runtime)) drain(runtime);
     if (runtime->owner.watching_signals) wr_os_signals_unwatch(runtime);
     for (unsigned i = 0; i < runtime->worker_count; i++) wr_worker_drop_messages(&runtime->workers[i]);
     free_runtime(runtime);

@@ -42,6 +42,12 @@ void wr_runtime_release(weir_runtime *runtime);
 /* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
 bool wr_runtime_stopping(const weir_runtime *runtime);
 
+/* wr_runtime_has_ended: whether the workers have ended, after a stop and the drain. [any] */
+bool wr_runtime_has_ended(const weir_runtime *runtime);
+
+/* wr_runtime_check_ended: one of its workers has finished where no thread runs them. [owner] */
+void wr_runtime_check_ended(weir_runtime *runtime);
+
 /* wr_runtime_worker_drained: one more worker has nothing left; the last one tells all to finish. [worker] */
 void wr_runtime_worker_drained(weir_runtime *runtime);
 

@@ -8,6 +8,7 @@
 #include "core/listener.h"
 #include "core/post.h"
 #include "core/runtime.h"
+#include "core/sim.h"
 
 static _Thread_local wr_worker *here;
 
@@ -65,10 +66,12 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     worker->finish = (wr_message){ .run = finish };
     int error = wr_arena_init(&worker->owner.arena, &runtime->heap);
     if (error) return error;
-    wr_pool_init(&worker->owner.chunks, wr_worker_memory(worker), WR_CHUNK_SIZE, WR_CHUNKS_KEPT);
+    wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
+    /* In the simulator each block is an allocation, which may fail, in every build alike. */
+    wr_pool_init(&worker->owner.chunks, options.memory, WR_CHUNK_SIZE, options.sim ? 0 : WR_CHUNKS_KEPT);
     error = wr_slots_init(&worker->slots, &runtime->heap, capacity);
     if (error) return error;
-    error = wr_cq_create(wr_cq_backends[0], &worker->cq, &(wr_cq_options){ .memory = wr_worker_memory(worker) });
+    error = wr_cq_create(options.sim ? &wr_cq_sim : wr_cq_backends[0], &worker->cq, &options);
     if (error) return error;
     set_now(worker);
     wr_wheel_init(&worker->owner.wheel, worker->owner.now_ms);
@@ -160,6 +163,11 @@ static uint64_t next_deadline(wr_worker *worker, uint64_t deadline_ns)
     if (due_ms >= UINT64_MAX / 1000000) return deadline_ns;
     uint64_t due_ns = due_ms * 1000000;
     return due_ns < deadline_ns ? due_ns : deadline_ns;
+}
+
+uint64_t wr_worker_deadline(wr_worker *worker)
+{
+    return next_deadline(worker, WR_DEADLINE_NEVER);
 }
 
 unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns)

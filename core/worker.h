@@ -64,6 +64,9 @@ void wr_worker_destroy(wr_worker *worker);
  * sent. Returns how many events it served. On the worker's thread. */
 unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns);
 
+/* wr_worker_deadline: when the next step is due if nothing comes before; WR_DEADLINE_NEVER: then alone. */
+uint64_t wr_worker_deadline(wr_worker *worker);
+
 /* wr_worker_run: steps until the runtime has stopped and drained. */
 void wr_worker_run(wr_worker *worker);
 

@@ -49,6 +49,7 @@
 
 typedef struct wr_cq wr_cq;
 typedef struct wr_op wr_op;
+typedef struct wr_sim wr_sim; /* platform/sim.h */
 
 /* A socket of one queue. */
 typedef struct wr_sock {
@@ -104,6 +105,7 @@ typedef struct wr_completion {
 typedef struct wr_cq_options {
     wr_memory *memory;    /* where all of the queue's memory comes from; outlives the queue */
     uint32_t buffer_size; /* of a leased receive buffer, which bounds a read; 0: 16 KiB */
+    wr_sim *sim;          /* the simulator's: the world that the queue lives in; NULL: one of its own */
 } wr_cq_options;
 
 /* Which step of opening a listener failed. */
@@ -227,10 +229,11 @@ static inline void wr_cq_discard(wr_cq *cq, wr_detached socket)
 }
 
 /* wr_cq_accept: delivers a completion with WR_MORE for each accepted socket, until it is cancelled, the listener is
- * closed, or accepting fails. A connection that died before it was accepted (WEIR_ECONNABORTED and such) is an error
- * with WR_MORE. At WEIR_EMFILE, WEIR_ENOBUFS and WEIR_ENOMEM the completion is final: the listener keeps its backlog,
- * costs nothing, and waits for the next wr_cq_accept. The final completion never comes out of the same wait as one with
- * WR_MORE. [owner] */
+ * closed, or accepting fails. The first wait that delivers any delivers one: whoever cancels after each connection, to
+ * keep a rate, is given no crowd; what a backend has accepted in advance waits for the next wr_cq_accept. A connection
+ * that died before it was accepted (WEIR_ECONNABORTED and such) is an error with WR_MORE. At WEIR_EMFILE, WEIR_ENOBUFS
+ * and WEIR_ENOMEM the completion is final: the listener keeps its backlog, costs nothing, and waits for the next
+ * wr_cq_accept. The final completion never comes out of the same wait as one with WR_MORE. [owner] */
 static inline void wr_cq_accept(wr_cq *cq, wr_sock listener, wr_op *op)
 {
     cq->ops->accept(cq, listener, op);

@@ -8,10 +8,11 @@
 #include <stdint.h>
 #include <weir/error.h>
 
-#include "os_types.h" /* struct wr_mutex, struct wr_thread */
+#include "os_types.h" /* struct wr_mutex, struct wr_cond, struct wr_thread */
 #include "platform/addr.h"
 
 typedef struct wr_mutex wr_mutex;
+typedef struct wr_cond wr_cond;
 typedef struct wr_thread wr_thread;
 
 /* Locks: not recursive; never held while a callback runs. */
@@ -19,6 +20,13 @@ void wr_mutex_init(wr_mutex *mutex);
 void wr_mutex_destroy(wr_mutex *mutex);
 void wr_mutex_lock(wr_mutex *mutex);
 void wr_mutex_unlock(wr_mutex *mutex);
+
+/* Conditions: wr_cond_wait gives the held lock back, sleeps until a wr_cond_wake, and takes it again; it may also return
+ * for nothing. wr_cond_wake wakes all who wait. */
+void wr_cond_init(wr_cond *cond);
+void wr_cond_destroy(wr_cond *cond);
+void wr_cond_wait(wr_cond *cond, wr_mutex *mutex);
+void wr_cond_wake(wr_cond *cond);
 
 /* wr_thread_start: runs `main(arg)` on a new thread; `name` (up to 15 bytes) shows in debuggers. `thread` must not move
  * before it is joined. WEIR_ENOMEM, WEIR_ESYSTEM: no thread was started. */

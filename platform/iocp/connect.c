@@ -3,16 +3,14 @@
 
 static void fail(wr_iocp *cq, wr_iocp_socket *s, int code)
 {
-    wr_op *op = s->out;
-    s->out = NULL;
-    wr_iocp_drop(cq, s, false);
-    wr_iocp_finish_system(cq, op, code);
+    wr_iocp_finish_out(cq, s, code);
+    wr_iocp_drop(cq, s, NULL, false);
 }
 
 /* Until its context is set, a connected socket knows neither its addresses nor shutdown. */
 static void settle(wr_iocp *cq, wr_iocp_socket *s, const wr_connect_params *params)
 {
-    if (setsockopt(s->os, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, NULL, 0) != 0) {
+    if (cq->owner.calls->setsockopt(s->os, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, NULL, 0) != 0) {
         fail(cq, s, WSAGetLastError());
         return;
     }
@@ -20,10 +18,8 @@ static void settle(wr_iocp *cq, wr_iocp_socket *s, const wr_connect_params *para
         fail(cq, s, WSAECONNREFUSED);
         return;
     }
-    wr_op *op = s->out;
-    s->out = NULL;
     s->kind = WR_IOCP_STREAM;
-    wr_iocp_finish(cq, op, 0, 0);
+    wr_iocp_finish_out(cq, s, 0);
 }
 
 void wr_iocp_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
@@ -44,15 +40,19 @@ void wr_iocp_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
         return;
     }
     op->slot = s->record.slot;
-    s->out = op;
+    if (!wr_iocp_lease(cq, s, op)) {
+        wr_iocp_drop(cq, s, NULL, false);
+        wr_iocp_finish(cq, op, WEIR_ENOMEM, 0);
+        return;
+    }
     struct sockaddr_storage address;
     int length = wr_sockaddr_write(&address, &params->remote);
-    OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->out_flight);
     BOOL succeeded =
-        cq->owner.winsock->connect_ex(socket, (struct sockaddr *)&address, length, NULL, 0, NULL, overlapped);
+        cq->owner.calls->connect_ex(socket, (struct sockaddr *)&address, length, NULL, 0, NULL, &s->out->os);
     code = succeeded ? 0 : WSAGetLastError();
-    switch (wr_iocp_launched(cq, s, &s->out_flight, succeeded, code)) {
+    switch (wr_iocp_launched(cq, s, succeeded, code)) {
     case WR_LAUNCH_ALOFT:
+        s->out->aloft = true;
         break;
     case WR_LAUNCH_DONE:
         settle(cq, s, params);
@@ -66,7 +66,8 @@ void wr_iocp_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
 void wr_iocp_connect_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
     DWORD bytes;
-    int code = wr_iocp_result(s, &s->out_flight, &bytes);
+    s->out->aloft = false;
+    int code = wr_iocp_result(cq, s, &s->out->os, &bytes);
     if (code)
         fail(cq, s, code);
     else

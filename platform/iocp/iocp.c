@@ -29,66 +29,85 @@ void wr_iocp_queue(wr_iocp *cq, wr_iocp_socket *s)
 
 /* Flights. */
 
-OVERLAPPED *wr_iocp_prepare(wr_iocp_socket *s, wr_flight *flight)
-{
-    assert(!flight->aloft);
-    memset(&flight->os, 0, sizeof flight->os);
-    flight->slot = s->record.slot;
-    return &flight->os;
-}
-
-/* An immediate success queues a packet too, unless the socket skips it; an immediate failure never does. */
-enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight, bool succeeded, int code)
+/* An immediate success queues a packet too, unless the socket skips it; an immediate failure does not. (A warning
+ * would, but those are of datagrams.) */
+enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, bool succeeded, int code)
 {
     if (succeeded && s->skips) return WR_LAUNCH_DONE;
     if (!succeeded && code != WSA_IO_PENDING) return WR_LAUNCH_FAILED;
-    flight->aloft = true;
     s->aloft++;
     cq->owner.aloft++;
     return WR_LAUNCH_ALOFT;
 }
 
-int wr_iocp_result(wr_iocp_socket *s, wr_flight *flight, DWORD *bytes)
+int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, OVERLAPPED *overlapped, DWORD *bytes)
 {
     DWORD flags;
-    return WSAGetOverlappedResult(s->os, &flight->os, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
+    return cq->owner.calls->wsa_result(s->os, overlapped, bytes, FALSE, &flags) ? 0 : WSAGetLastError();
 }
 
-/* The one place where a closed socket ends: with its last flight. What was pending is cancelled, the close comes last.
- */
+wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op)
+{
+    assert(!s->out);
+    s->out = wr_pool_get(&cq->owner.outgoing);
+    if (s->out) *s->out = (wr_outgoing){ .op = op };
+    return s->out;
+}
+
+/* The operation is the caller's to finish. */
+static wr_op *give_back(wr_iocp *cq, wr_iocp_socket *s)
+{
+    wr_op *op = s->out->op;
+    wr_pool_put(&cq->owner.outgoing, s->out);
+    s->out = NULL;
+    return op;
+}
+
+void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code)
+{
+    wr_iocp_finish_system(cq, give_back(cq, s), code);
+}
+
+/* The one place where a closed socket ends: with its last flight. Until then Windows reads what is being sent, and
+ * writes to what is being accepted. The close comes last. */
 static void finish_closing(wr_iocp *cq, wr_iocp_socket *s)
 {
     if (s->aloft > 0) return;
-    wr_iocp_free_accepts(cq, s);
-    if (s->in) wr_iocp_finish(cq, s->in, WEIR_ECANCELED, 0);
-    if (s->out) wr_iocp_finish(cq, s->out, WEIR_ECANCELED, 0);
-    if (s->close) wr_iocp_finish(cq, s->close, 0, 0);
+    if (s->kind == WR_IOCP_LISTENER)
+        wr_iocp_free_accepts(cq, s);
+    else if (s->out)
+        wr_iocp_finish(cq, give_back(cq, s), WEIR_ECANCELED, 0);
+    if (s->in) wr_iocp_finish(cq, s->in, 0, 0);
     s->kind = WR_IOCP_FREE;
     if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);
 }
 
-void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset)
+void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, wr_op *close, bool reset)
 {
     assert(!s->closing);
     s->closing = true;
+    /* Closing alone does not end all that is pending. Nothing pending, or done already, is fine, and lands all the
+     * same. */
+    if (s->aloft > 0) (void)cq->owner.calls->cancel_io((HANDLE)s->os, NULL);
     wr_socket_close(s->os, reset);
     wr_table_retire(&s->record);
+    if (s->in) wr_iocp_finish(cq, s->in, WEIR_ECANCELED, 0);
+    s->in = close;
     finish_closing(cq, s);
 }
 
-static void land(wr_iocp *cq, wr_flight *flight)
+static void land(wr_iocp *cq, uint32_t slot, OVERLAPPED *overlapped)
 {
-    wr_iocp_socket *s = wr_iocp_slot(cq, flight->slot);
-    assert(flight->aloft);
-    flight->aloft = false;
+    wr_iocp_socket *s = wr_iocp_slot(cq, slot);
+    assert(s->aloft > 0);
     s->aloft--;
     cq->owner.aloft--;
     if (s->closing)
         finish_closing(cq, s);
-    else if (flight == &s->in_flight)
+    else if (s->kind == WR_IOCP_LISTENER)
+        wr_iocp_accept_landed(cq, s, overlapped);
+    else if (overlapped == &s->notice)
         wr_iocp_recv_landed(cq, s);
-    else if (flight != &s->out_flight)
-        wr_iocp_accept_landed(cq, s, flight);
     else if (s->kind == WR_IOCP_CONNECTING)
         wr_iocp_connect_landed(cq, s);
     else
@@ -99,11 +118,11 @@ static void land(wr_iocp *cq, wr_flight *flight)
 
 /* Skipping packets is right only where nothing layered on Winsock sits in between: such providers say that their
  * handles are no file handles. */
-static bool can_skip(SOCKET socket)
+static bool can_skip(const wr_calls *calls, SOCKET socket)
 {
     WSAPROTOCOL_INFOW info;
     int length = sizeof info;
-    if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &length) != 0) return false;
+    if (calls->getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &length) != 0) return false;
     return (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
 }
 
@@ -112,7 +131,7 @@ wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, 
     wr_iocp_socket *s = wr_table_take(&cq->owner.sockets);
     *error = WEIR_ENOMEM;
     if (!s) return NULL;
-    if (!CreateIoCompletionPort((HANDLE)socket, cq->owner.port, 0, 0)) {
+    if (!cq->owner.calls->create_port((HANDLE)socket, cq->owner.port, s->record.slot, 0)) {
         *error = WEIR_ESYSTEM;
         wr_table_recycle(&cq->owner.sockets, &s->record);
         return NULL;
@@ -120,7 +139,7 @@ wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, 
     s->os = socket;
     s->kind = (uint8_t)kind;
     UCHAR mode = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
-    s->skips = can_skip(socket) && SetFileCompletionNotificationModes((HANDLE)socket, mode);
+    s->skips = can_skip(cq->owner.calls, socket) && cq->owner.calls->set_modes((HANDLE)socket, mode);
     return s;
 }
 
@@ -144,8 +163,7 @@ static void iocp_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
     wr_iocp *cq = wr_iocp_of(base);
     wr_iocp_socket *s = wr_iocp_get(cq, sock);
     wr_op_begin(op, WR_OP_CLOSE, sock.slot);
-    s->close = op;
-    wr_iocp_drop(cq, s, reset);
+    wr_iocp_drop(cq, s, op, reset);
 }
 
 static void iocp_local(wr_cq *base, wr_sock sock, wr_addr *out)
@@ -169,7 +187,7 @@ static void iocp_post(wr_cq *base, wr_op *op)
 {
     wr_iocp *cq = wr_iocp_of(base);
     wr_op_begin(op, WR_OP_POST, WR_NO_SLOT);
-    if (wr_posts_push(&cq->posts, op) && !PostQueuedCompletionStatus(cq->owner.port, 0, 0, NULL)) abort();
+    if (wr_posts_push(&cq->posts, op) && !cq->owner.calls->post_packet(cq->owner.port, 0, 0, NULL)) abort();
 }
 
 /* Waiting. */
@@ -201,7 +219,7 @@ static unsigned serve(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsign
         return s->closing ? 0 : wr_iocp_serve_accept(cq, s, out, capacity);
     default:
         if (s->closing) return 0;
-        if (s->out && !s->out_flight.aloft) wr_iocp_serve_send(cq, s);
+        if (s->out && !s->out->aloft) wr_iocp_serve_send(cq, s);
         return s->in && s->readable ? wr_iocp_serve_recv(cq, s, out) : 0;
     }
 }
@@ -245,17 +263,29 @@ static DWORD prepare_wait(wr_iocp *cq, uint64_t deadline_ns, bool *fine)
     return ms < INFINITE ? (DWORD)ms : INFINITE - 1;
 }
 
+/* Windows needs memory to hand over many packets, but hands over one without; what else it may say, beside that the
+ * time is over or a procedure call came, is that the port is none, and a queue that cannot wait would spin for ever. */
+static ULONG take_packets(wr_iocp *cq, OVERLAPPED_ENTRY *packets, DWORD ms, bool fine)
+{
+    ULONG count = 0;
+    for (ULONG room = WR_IOCP_PACKETS; room > 0; room /= WR_IOCP_PACKETS) {
+        if (cq->owner.calls->get_packets(cq->owner.port, packets, room, &count, ms, fine)) return count;
+        DWORD error = GetLastError();
+        if (error == WAIT_TIMEOUT || error == WAIT_IO_COMPLETION) return 0;
+    }
+    abort();
+}
+
 static void poll_port(wr_iocp *cq, uint64_t deadline_ns)
 {
     OVERLAPPED_ENTRY packets[WR_IOCP_PACKETS];
-    ULONG count = 0;
     bool fine;
     DWORD ms = prepare_wait(cq, deadline_ns, &fine);
-    BOOL some = GetQueuedCompletionStatusEx(cq->owner.port, packets, WR_IOCP_PACKETS, &count, ms, fine);
+    ULONG count = take_packets(cq, packets, ms, fine);
     if (fine) (void)CancelWaitableTimer(cq->owner.timer);
-    if (!some) return; /* the time is over */
     for (ULONG i = 0; i < count; i++)
-        if (packets[i].lpOverlapped) land(cq, (wr_flight *)packets[i].lpOverlapped); /* else a wake-up */
+        if (packets[i].lpOverlapped)
+            land(cq, (uint32_t)packets[i].lpCompletionKey, packets[i].lpOverlapped); /* else a wake-up */
 }
 
 static unsigned take_posts(wr_iocp *cq, wr_completion *out, unsigned capacity)
@@ -302,39 +332,47 @@ static void iocp_destroy(wr_cq *base)
     wr_memory *memory = cq->owner.memory;
     for (uint32_t slot = 0; slot < wr_table_slots(&cq->owner.sockets); slot++) {
         wr_iocp_socket *s = wr_iocp_slot(cq, slot);
-        if (s->kind != WR_IOCP_FREE && !s->closing) wr_iocp_drop(cq, s, false);
+        if (s->kind != WR_IOCP_FREE && !s->closing) wr_iocp_drop(cq, s, NULL, false);
     }
     while (cq->owner.aloft > 0) poll_port(cq, WR_DEADLINE_NEVER); /* Windows still writes to what is aloft */
     wr_table_destroy(&cq->owner.sockets);
     wr_pool_destroy(&cq->owner.buffers);
+    wr_pool_destroy(&cq->owner.outgoing);
     if (cq->owner.timer) (void)CloseHandle(cq->owner.timer);
     if (cq->owner.port) (void)CloseHandle(cq->owner.port);
     wr_free(memory, cq, sizeof *cq);
 }
 
-static int iocp_create(wr_cq **out, const wr_cq_options *options)
+int wr_iocp_create(const wr_calls *calls, wr_cq **out, const wr_cq_options *options)
 {
-    const wr_winsock *winsock = wr_winsock_get();
-    if (!winsock) return WEIR_ESYSTEM;
     wr_iocp *cq = wr_alloc(options->memory, sizeof *cq);
     if (!cq) return WEIR_ENOMEM;
     memset(cq, 0, sizeof *cq);
     cq->base.ops = &wr_cq_iocp;
     cq->owner.memory = options->memory;
-    cq->owner.winsock = winsock;
+    cq->owner.calls = calls;
     wr_ready_init(&cq->owner.ready);
     wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_iocp_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
-    cq->owner.port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
+    wr_pool_init(&cq->owner.outgoing, options->memory, sizeof(wr_outgoing), WR_OUTGOING_KEPT);
+    /* One thread waits at a time, but in manual mode it need not be the same one: Windows counts as the port's whoever
+     * waited last, and would keep the packets of a port for one thread from the next while the former runs. */
+    cq->owner.port = calls->create_port(INVALID_HANDLE_VALUE, NULL, 0, MAXLONG);
     if (!cq->owner.port) {
         iocp_destroy(&cq->base);
         return WEIR_ESYSTEM;
     }
     cq->owner.timer =
-        CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_MODIFY_STATE | SYNCHRONIZE);
+        calls->create_timer(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_MODIFY_STATE | SYNCHRONIZE);
     *out = &cq->base;
     return 0;
+}
+
+static int iocp_create(wr_cq **out, const wr_cq_options *options)
+{
+    const wr_calls *calls = wr_calls_get();
+    return calls ? wr_iocp_create(calls, out, options) : WEIR_ESYSTEM;
 }
 
 const struct wr_cq_ops wr_cq_iocp = {

@@ -2,14 +2,16 @@
  *
  * One completion port a queue. What Windows performs (AcceptEx, ConnectEx, WSASend, and a receive of no bytes, which
  * completes when there is something to read) is a flight: an OVERLAPPED that belongs to Windows until its packet has
- * come. The flights of a socket live in its record, whose address is stable; a closed socket keeps its record until
- * the last of them has landed. */
+ * come. An idle connection has one, the receive, which lives in the socket's record; the others are leased while they
+ * are needed. A packet names the socket's slot in its key, and the flight by the OVERLAPPED's address; a closed socket
+ * keeps its record until its last flight has landed. */
 #ifndef WR_IOCP_H
 #define WR_IOCP_H
 
 #include "platform/common/done.h"
 #include "platform/common/posts.h"
 #include "platform/common/table.h"
+#include "platform/windows/calls.h"
 #include "platform/windows/socket.h"
 
 enum {
@@ -20,47 +22,57 @@ enum {
     WR_SEND_BYTES_MAX = 1024 * 1024, /* bytes a call: Windows locks the pages of a send until it is done */
     WR_BUFFER_SIZE = 16 * 1024,      /* a recv's */
     WR_BUFFERS_KEPT = 64,            /* as many as a worker takes completions at once */
+    WR_OUTGOING_KEPT = 256,          /* 14 KiB */
     WR_FINE_WAIT_MS = 32,            /* shorter waits use the high-resolution timer: the others are up to 16 ms late */
 };
 
 enum wr_iocp_kind { WR_IOCP_FREE, WR_IOCP_NEW, WR_IOCP_LISTENER, WR_IOCP_CONNECTING, WR_IOCP_STREAM };
 
-/* Something that Windows is at. */
-typedef struct wr_flight {
-    OVERLAPPED os; /* first: a packet names it */
-    uint32_t slot; /* of its socket */
-    bool aloft;    /* Windows has it */
-} wr_flight;
+/* A send or a connect, from its submit to its result. */
+typedef struct wr_outgoing {
+    OVERLAPPED os;
+    wr_op *op;
+    const wr_slice *slice; /* SEND: the first that Windows has not wholly taken */
+    uint32_t slice_done;   /* bytes of it that Windows has */
+    bool aloft;            /* Windows has it */
+} wr_outgoing;
 
 /* An AcceptEx: the socket that is to become a connection, and where Windows writes its addresses. */
 typedef struct wr_waiting_accept {
-    wr_flight flight;
+    OVERLAPPED os;
     SOCKET socket;
+    bool aloft;  /* Windows has it */
     bool landed; /* to be delivered */
     int error;   /* WSA code of a landed one */
     uint8_t addresses[2 * (sizeof(struct sockaddr_storage) + 16)];
 } wr_waiting_accept;
 
+/* What a listener has beside its record. */
+typedef struct wr_listening {
+    int family;     /* of the sockets it accepts */
+    unsigned batch; /* so many connections are delivered a pass, at most */
+    unsigned next;  /* whose turn it is to be delivered */
+    bool cancelled; /* the accept is to end when its flights have landed */
+    wr_waiting_accept waiting[WR_ACCEPTS_POSTED];
+} wr_listening;
+
+/* 72 bytes, as a server has as many as connections. */
 typedef struct wr_iocp_socket {
-    wr_record record; /* its `next` is that of the ready list, while it stands there */
-    uint8_t kind;     /* enum wr_iocp_kind */
-    bool queued;      /* in the ready list */
-    bool readable;    /* the next read may find something */
-    bool skips;       /* an operation that succeeds at once queues no packet */
-    bool closing;     /* closed: waits for its flights */
-    bool shut;        /* FIN was sent */
-    bool cancelled;   /* the accept is to end when its flights have landed */
+    wr_record record;  /* its `next` is that of the ready list, while it stands there */
+    uint8_t kind;      /* enum wr_iocp_kind */
+    uint8_t aloft;     /* flights */
+    bool queued : 1;   /* in the ready list */
+    bool readable : 1; /* the next read may find something */
+    bool skips : 1;    /* an operation that succeeds at once queues no packet */
+    bool closing : 1;  /* closed: waits for its flights */
+    bool shut : 1;     /* FIN was sent */
     SOCKET os;
-    wr_op *in;             /* pending recv or accept */
-    wr_op *out;            /* pending send or connect */
-    wr_op *close;          /* pending close */
-    const wr_slice *slice; /* of `out`: the first that Windows has not wholly taken */
-    uint32_t slice_done;   /* bytes of it that Windows has */
-    uint32_t aloft;        /* flights */
-    int in_error;          /* WSA code with which the receive of no bytes ended */
-    int family;            /* listener: of the sockets it accepts */
-    wr_flight in_flight, out_flight;
-    wr_waiting_accept *accepts; /* listener: WR_ACCEPTS_POSTED of them */
+    wr_op *in; /* pending recv or accept; of a closing one, the close */
+    union {
+        wr_outgoing *out;        /* pending send or connect */
+        wr_listening *listening; /* listener: once it has accepted */
+    };
+    OVERLAPPED notice; /* the receive of no bytes; its result stays here until the next one */
 } wr_iocp_socket;
 
 typedef struct wr_iocp {
@@ -68,9 +80,10 @@ typedef struct wr_iocp {
     struct {
         HANDLE port;
         HANDLE timer; /* high-resolution; NULL where the system has none */
-        const wr_winsock *winsock;
+        const wr_calls *calls;
         wr_memory *memory;
         wr_pool buffers;
+        wr_pool outgoing;
         wr_done done;
         bool poll_owed;   /* the last wait did not ask the port */
         bool posts_first; /* in this wait, if it is short of room */
@@ -100,6 +113,9 @@ static inline wr_iocp_socket *wr_iocp_get(const wr_iocp *cq, wr_sock sock)
 
 /* iocp.c */
 
+/* wr_iocp_create: wr_cq_create on these calls, which outlive the queue. */
+int wr_iocp_create(const wr_calls *calls, wr_cq **out, const wr_cq_options *options);
+
 /* wr_iocp_add: a record for a socket, joined to the port; NULL with the error in `*error`: WEIR_ENOMEM, WEIR_ESYSTEM.
  */
 wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, int *error);
@@ -113,23 +129,27 @@ void wr_iocp_queue(wr_iocp *cq, wr_iocp_socket *s);
 
 enum wr_launch { WR_LAUNCH_DONE, WR_LAUNCH_ALOFT, WR_LAUNCH_FAILED };
 
-/* wr_iocp_launch: before the system call: clears the flight. */
-OVERLAPPED *wr_iocp_prepare(wr_iocp_socket *s, wr_flight *flight);
+/* wr_iocp_launched: after a call that may have sent something aloft: whether it is done already (no packet follows),
+ * aloft, or failed with `code`. */
+enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, bool succeeded, int code);
 
-/* wr_iocp_launched: after it: whether it is done already (no packet follows), aloft, or failed with `code`. */
-enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight, bool succeeded, int code);
+/* wr_iocp_result: the WSA code of what has landed, 0 for success; `*bytes` is what it moved. */
+int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, OVERLAPPED *overlapped, DWORD *bytes);
 
-/* wr_iocp_result: the WSA code of a landed flight, 0 for success; `*bytes` is what it moved. */
-int wr_iocp_result(wr_iocp_socket *s, wr_flight *flight, DWORD *bytes);
+/* wr_iocp_lease: makes `op` the socket's send or connect; NULL when there is no memory. wr_iocp_finish_out: it has its
+ * result, a WSA code or 0. */
+wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op);
+void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code);
 
-/* wr_iocp_drop: closes the socket; its operations end, and its slot is freed, when its flights have landed. */
-void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, bool reset);
+/* wr_iocp_drop: closes the socket; its operations end, and its slot is freed, when its flights have landed, and last of
+ * all `close`, if there is one. */
+void wr_iocp_drop(wr_iocp *cq, wr_iocp_socket *s, wr_op *close, bool reset);
 
 /* accept.c */
 int wr_iocp_listen(wr_cq *cq, const wr_listen_params *params, wr_listen_result *out);
 void wr_iocp_accept(wr_cq *cq, wr_sock listener, wr_op *op);
 void wr_iocp_cancel(wr_cq *cq, wr_op *op);
-void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, wr_flight *flight);
+void wr_iocp_accept_landed(wr_iocp *cq, wr_iocp_socket *s, OVERLAPPED *overlapped);
 unsigned wr_iocp_serve_accept(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out, unsigned capacity);
 
 /* wr_iocp_free_accepts: the listener has closed, and its flights have landed. */

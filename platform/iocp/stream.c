@@ -14,10 +14,10 @@ static void arm(wr_iocp *cq, wr_iocp_socket *s)
 {
     WSABUF nothing = { .len = 0, .buf = NULL };
     DWORD flags = 0;
-    OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->in_flight);
-    int failed = WSARecv(s->os, &nothing, 1, NULL, &flags, overlapped, NULL);
+    s->notice = (OVERLAPPED){ 0 };
+    int failed = cq->owner.calls->wsa_recv(s->os, &nothing, 1, NULL, &flags, &s->notice, NULL);
     int code = failed ? WSAGetLastError() : 0;
-    switch (wr_iocp_launched(cq, s, &s->in_flight, !failed, code)) {
+    switch (wr_iocp_launched(cq, s, !failed, code)) {
     case WR_LAUNCH_ALOFT:
         break;
     case WR_LAUNCH_DONE:
@@ -46,24 +46,24 @@ void wr_iocp_recv(wr_cq *base, wr_sock sock, wr_op *op)
 
 void wr_iocp_recv_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
-    DWORD bytes;
-    s->in_error = wr_iocp_result(s, &s->in_flight, &bytes);
     s->readable = true;
     wr_iocp_queue(cq, s);
 }
 
 /* Why a read found no bytes: WSA's code, 0 for the peer's end. The notice knows of a reset what the read after it may
- * not: Wine then tells of an end, on a socket that no longer has a peer. */
-static int read_code(wr_iocp_socket *s, int size)
+ * not: Wine then tells of an end, on a socket that no longer has a peer. A notice that was aborted, and not by us,
+ * knows nothing: somebody else cancelled what is pending on the process's sockets. */
+static int read_code(const wr_iocp *cq, wr_iocp_socket *s, int size)
 {
     int code = size < 0 ? WSAGetLastError() : 0;
-    int noticed = s->in_error;
-    s->in_error = 0;
-    if (noticed && (code == 0 || code == WSAEWOULDBLOCK)) return noticed;
+    DWORD bytes;
+    int noticed = wr_iocp_result(cq, s, &s->notice, &bytes);
+    if (noticed && noticed != WSA_OPERATION_ABORTED && (code == 0 || code == WSAEWOULDBLOCK)) return noticed;
     if (code != 0 || s->shut) return code;
     struct sockaddr_storage peer;
     int length = sizeof peer;
-    bool has_peer = getpeername(s->os, (struct sockaddr *)&peer, &length) == 0 || WSAGetLastError() != WSAENOTCONN;
+    bool has_peer =
+        cq->owner.calls->getpeername(s->os, (struct sockaddr *)&peer, &length) == 0 || WSAGetLastError() != WSAENOTCONN;
     return has_peer ? 0 : WSAECONNRESET;
 }
 
@@ -75,13 +75,13 @@ unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out)
     if (!buffer) {
         out->error = WEIR_ENOMEM;
     } else {
-        int size = recv(s->os, (char *)buffer, (int)cq->owner.buffers.block_size, 0);
+        int size = cq->owner.calls->recv(s->os, (char *)buffer, (int)cq->owner.buffers.block_size, 0);
         if (size > 0) {
             out->buffer = buffer;
             out->size = (uint32_t)size;
             s->readable = out->size == cq->owner.buffers.block_size;
         } else {
-            int code = read_code(s, size);
+            int code = read_code(cq, s, size);
             wr_pool_put(&cq->owner.buffers, buffer);
             if (code == WSAEWOULDBLOCK) { /* a notice for nothing */
                 s->readable = false;
@@ -98,11 +98,11 @@ unsigned wr_iocp_serve_recv(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out)
     return 1;
 }
 
-static DWORD gather(const wr_iocp_socket *s, WSABUF *parts)
+static DWORD gather(const wr_outgoing *out, WSABUF *parts)
 {
-    uint32_t skip = s->slice_done, total = 0;
+    uint32_t skip = out->slice_done, total = 0;
     DWORD count = 0;
-    for (const wr_slice *slice = s->slice; slice && count < WR_SEND_SLICES_MAX && total < WR_SEND_BYTES_MAX;
+    for (const wr_slice *slice = out->slice; slice && count < WR_SEND_SLICES_MAX && total < WR_SEND_BYTES_MAX;
          slice = slice->next) {
         uint32_t size = slice->size - skip;
         if (size > WR_SEND_BYTES_MAX - total) size = WR_SEND_BYTES_MAX - total;
@@ -115,44 +115,35 @@ static DWORD gather(const wr_iocp_socket *s, WSABUF *parts)
     return count;
 }
 
-static void advance(wr_iocp_socket *s, DWORD sent)
+static void advance(wr_outgoing *out, DWORD sent)
 {
     while (sent > 0) {
-        uint32_t left = s->slice->size - s->slice_done;
+        uint32_t left = out->slice->size - out->slice_done;
         if (sent < left) {
-            s->slice_done += sent;
+            out->slice_done += sent;
             return;
         }
         sent -= left;
-        s->slice = s->slice->next;
-        s->slice_done = 0;
+        out->slice = out->slice->next;
+        out->slice_done = 0;
     }
-}
-
-static void finish_send(wr_iocp *cq, wr_iocp_socket *s, int code)
-{
-    wr_op *op = s->out;
-    s->out = NULL;
-    s->slice = NULL;
-    if (code)
-        wr_iocp_finish_system(cq, op, code);
-    else
-        wr_iocp_finish(cq, op, 0, 0);
 }
 
 void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
 {
+    wr_outgoing *out = s->out;
     for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
         WSABUF parts[WR_SEND_SLICES_MAX];
-        DWORD count = gather(s, parts), sent = 0;
-        OVERLAPPED *overlapped = wr_iocp_prepare(s, &s->out_flight);
-        int failed = WSASend(s->os, parts, count, &sent, 0, overlapped, NULL);
+        DWORD count = gather(out, parts), sent = 0;
+        out->os = (OVERLAPPED){ 0 };
+        int failed = cq->owner.calls->wsa_send(s->os, parts, count, &sent, 0, &out->os, NULL);
         int code = failed ? WSAGetLastError() : 0;
-        enum wr_launch launch = wr_iocp_launched(cq, s, &s->out_flight, !failed, code);
-        if (launch == WR_LAUNCH_ALOFT) return;
-        if (launch == WR_LAUNCH_DONE) advance(s, sent);
-        if (launch == WR_LAUNCH_FAILED || !s->slice) {
-            finish_send(cq, s, code);
+        enum wr_launch launch = wr_iocp_launched(cq, s, !failed, code);
+        out->aloft = launch == WR_LAUNCH_ALOFT;
+        if (out->aloft) return;
+        if (launch == WR_LAUNCH_DONE) advance(out, sent);
+        if (launch == WR_LAUNCH_FAILED || !out->slice) {
+            wr_iocp_finish_out(cq, s, code);
             return;
         }
     }
@@ -163,22 +154,27 @@ void wr_iocp_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
 {
     wr_iocp *cq = wr_iocp_of(base);
     wr_iocp_socket *s = wr_iocp_get(cq, sock);
-    assert(!s->out && slices && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_STREAM));
+    assert(slices && (s->kind == WR_IOCP_NEW || s->kind == WR_IOCP_STREAM));
     wr_op_begin(op, WR_OP_SEND, sock.slot);
     s->kind = WR_IOCP_STREAM;
-    s->out = op;
-    s->slice = slices;
-    s->slice_done = 0;
+    wr_outgoing *out = wr_iocp_lease(cq, s, op);
+    if (!out) {
+        wr_iocp_finish(cq, op, WEIR_ENOMEM, 0);
+        return;
+    }
+    out->slice = slices;
     wr_iocp_serve_send(cq, s);
 }
 
 void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s)
 {
+    wr_outgoing *out = s->out;
     DWORD sent;
-    int code = wr_iocp_result(s, &s->out_flight, &sent);
-    if (code == 0) advance(s, sent);
-    if (code || !s->slice)
-        finish_send(cq, s, code);
+    out->aloft = false;
+    int code = wr_iocp_result(cq, s, &out->os, &sent);
+    if (code == 0) advance(out, sent);
+    if (code || !out->slice)
+        wr_iocp_finish_out(cq, s, code);
     else
         wr_iocp_queue(cq, s);
 }

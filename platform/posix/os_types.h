@@ -1,4 +1,4 @@
-/* What platform/os.h leaves to the system: a lock and a thread. */
+/* What platform/os.h leaves to the system: a lock, a condition and a thread. */
 #ifndef WR_OS_TYPES_H
 #define WR_OS_TYPES_H
 
@@ -6,6 +6,10 @@
 
 struct wr_mutex {
     pthread_mutex_t os;
+};
+
+struct wr_cond {
+    pthread_cond_t os;
 };
 
 /* Stays where it is from start to join: the new thread reads here what to run, so that a start allocates nothing. */

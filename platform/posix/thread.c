@@ -35,6 +35,26 @@ void wr_mutex_unlock(wr_mutex *mutex)
     must(pthread_mutex_unlock(&mutex->os));
 }
 
+void wr_cond_init(wr_cond *cond)
+{
+    must(pthread_cond_init(&cond->os, NULL));
+}
+
+void wr_cond_destroy(wr_cond *cond)
+{
+    must(pthread_cond_destroy(&cond->os));
+}
+
+void wr_cond_wait(wr_cond *cond, wr_mutex *mutex)
+{
+    must(pthread_cond_wait(&cond->os, &mutex->os));
+}
+
+void wr_cond_wake(wr_cond *cond)
+{
+    must(pthread_cond_broadcast(&cond->os));
+}
+
 static void *thread_main(void *data)
 {
     wr_thread *thread = data;

@@ -3,6 +3,7 @@
 #ifndef WR_OS_NET_H
 #define WR_OS_NET_H
 
+#define INCL_WINSOCK_API_TYPEDEFS 1 /* LPFN_WSASEND and so on: windows/calls.h */
 #include <winsock2.h>
 #include <ws2tcpip.h>
 

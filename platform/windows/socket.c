@@ -3,48 +3,11 @@
 #include <assert.h>
 
 #include "platform/error_map.h"
+#include "platform/windows/calls.h"
 
-/* ---- Winsock ---- */
-
-/* find: a function of the provider of `os`, by the name that Winsock has for it; false if it has none. */
-static bool find(SOCKET os, GUID name, void *function, DWORD size)
-{
-    DWORD got;
-    return WSAIoctl(os, SIO_GET_EXTENSION_FUNCTION_POINTER, &name, sizeof name, function, size, &got, NULL, NULL) == 0;
-}
-
-static bool find_extensions(wr_winsock *winsock)
-{
-    const GUID accept_ex = WSAID_ACCEPTEX, sockaddrs = WSAID_GETACCEPTEXSOCKADDRS, connect_ex = WSAID_CONNECTEX;
-    SOCKET any;
-    if (wr_socket_create(AF_INET, &any) != 0 && wr_socket_create(AF_INET6, &any) != 0) return false;
-    bool found = find(any, accept_ex, &winsock->accept_ex, sizeof winsock->accept_ex) &&
-                 find(any, sockaddrs, &winsock->get_accept_addresses, sizeof winsock->get_accept_addresses) &&
-                 find(any, connect_ex, &winsock->connect_ex, sizeof winsock->connect_ex);
-    int error = WSAGetLastError();
-    (void)closesocket(any);
-    WSASetLastError(error);
-    return found;
-}
-
-/* start: for InitOnceExecuteOnce, which tries again after a failure. Winsock is never stopped: the process's end does
- * that, and whoever embeds weir may have come to rely on our start. */
-static BOOL CALLBACK start(INIT_ONCE *once, void *winsock, void **context)
-{
-    (void)once;
-    (void)context;
-    WSADATA data;
-    int error = WSAStartup(MAKEWORD(2, 2), &data);
-    WSASetLastError(error); /* it leaves that to us */
-    return error == 0 && find_extensions(winsock);
-}
-
-const wr_winsock *wr_winsock_get(void)
-{
-    static wr_winsock winsock;
-    static INIT_ONCE started = INIT_ONCE_STATIC_INIT;
-    return InitOnceExecuteOnce(&started, start, &winsock, NULL) ? &winsock : NULL;
-}
+#ifndef SO_REUSE_UNICASTPORT
+#define SO_REUSE_UNICASTPORT 0x3007 /* mingw-w64 10 does not have it */
+#endif
 
 /* ---- sockets ---- */
 
@@ -73,7 +36,7 @@ int wr_socket_create(int family, SOCKET *out)
 static int open_socket(const wr_addr *addr, SOCKET *out)
 {
     if (addr->family == WR_FAMILY_UNIX) return WSAEAFNOSUPPORT; /* Windows could make it, and nothing more */
-    return wr_winsock_get() ? wr_socket_create(wr_sockaddr_family(addr), out) : WSAGetLastError();
+    return wr_calls_get() ? wr_socket_create(wr_sockaddr_family(addr), out) : WSAGetLastError();
 }
 
 static int bind_to(SOCKET os, const wr_endpoint *local)
@@ -89,7 +52,6 @@ void wr_socket_close(SOCKET os, bool reset)
         struct linger none = { .l_onoff = 1, .l_linger = 0 };
         (void)setsockopt(os, SOL_SOCKET, SO_LINGER, (const char *)&none, sizeof none); /* at worst the peer sees FIN */
     }
-    (void)CancelIoEx((HANDLE)os, NULL); /* closesocket alone does not end all that is pending */
     (void)closesocket(os);
 }
 
@@ -122,7 +84,7 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     const wr_addr *addr = &params->local.addr;
     assert(!params->shared_port);
     *out = (wr_listen_result){ .step = WR_STEP_NONE };
-    SOCKET os;
+    SOCKET os = INVALID_SOCKET;
     int error = open_socket(addr, &os);
     if (error) return listen_failed(out, WR_STEP_SOCKET, error, INVALID_SOCKET);
     if (!configure_listener(os, params)) return listen_failed(out, WR_STEP_SOCKET, WSAGetLastError(), os);
@@ -139,11 +101,14 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
 int wr_socket_open(const wr_connect_params *params, SOCKET *out)
 {
     const wr_addr *remote = &params->remote.addr;
-    SOCKET os;
+    SOCKET os = INVALID_SOCKET;
     int error = open_socket(remote, &os);
     if (error) return error;
     wr_endpoint local = { .addr = { .family = remote->family } }; /* any address, any port */
     if (params->local) local.addr = *params->local;
+    /* A port that bind chooses is one of 16,384 for all that this host connects to, and then for nothing else; so it is
+     * left for ConnectEx to choose. Before Windows 10, which has the option, the bound stays. */
+    if (local.addr.port == 0) (void)set_option(os, SOL_SOCKET, SO_REUSE_UNICASTPORT, 1);
     if (bind_to(os, &local) != 0) {
         error = WSAGetLastError();
         (void)closesocket(os);

@@ -1,5 +1,4 @@
-/* What the IOCP backend asks of Winsock beside overlapped calls: sockets, the functions that Winsock hides, listening,
- * opening a stream, closing.
+/* What the IOCP backend asks of Winsock beside overlapped calls: sockets, listening, opening a stream, closing.
  *
  * All sockets are overlapped, non-blocking and not inherited. There are no Unix-domain ones: Wine has none, and those
  * of Windows know neither AcceptEx nor ConnectEx. */
@@ -8,19 +7,8 @@
 
 #include "platform/common/socket.h"
 
-/* Winsock's extensions that the backend lives on. */
-typedef struct wr_winsock {
-    LPFN_ACCEPTEX accept_ex;
-    LPFN_GETACCEPTEXSOCKADDRS get_accept_addresses;
-    LPFN_CONNECTEX connect_ex;
-} wr_winsock;
-
-/* wr_winsock_get: the extensions; the first call starts Winsock. NULL if that failed: WSAGetLastError says why. [any]
- */
-const wr_winsock *wr_winsock_get(void);
-
 /* wr_socket_create: a stream socket of a system's family (wr_sockaddr_family), with TCP_NODELAY, bound to nothing: what
- * AcceptEx wants. 0, or the system's code. After wr_winsock_get. [any] */
+ * AcceptEx wants. 0, or the system's code. After wr_calls_get. [any] */
 int wr_socket_create(int family, SOCKET *out);
 
 /* wr_socket_listen: wr_cq_listen on this system; out->socket.os is the SOCKET. Without shared_port. [any] */
@@ -30,8 +18,8 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out);
  * system's code. [any] */
 int wr_socket_open(const wr_connect_params *params, SOCKET *out);
 
-/* wr_socket_close: cancels what is pending on the socket and closes it; each operation still has its packet. `reset`
- * sends RST instead of FIN. [any] */
+/* wr_socket_close: nothing is pending on the socket, or its cancel was asked for. `reset` sends RST instead of FIN.
+ * [any] */
 void wr_socket_close(SOCKET os, bool reset);
 
 #endif

@@ -7,11 +7,11 @@
 
 #include "platform/os.h"
 
-/* mingw-w64 10 has this in its library, but not in its headers. */
-WINBASEAPI HRESULT WINAPI SetThreadDescription(HANDLE thread, PCWSTR name);
-
 static_assert(sizeof(SRWLOCK) == sizeof(struct wr_mutex), "wr_mutex has room for a SRWLOCK");
 static_assert(_Alignof(SRWLOCK) == _Alignof(struct wr_mutex), "wr_mutex is aligned like a SRWLOCK");
+
+static_assert(sizeof(CONDITION_VARIABLE) == sizeof(struct wr_cond), "wr_cond has room for a CONDITION_VARIABLE");
+static_assert(_Alignof(CONDITION_VARIABLE) == _Alignof(struct wr_cond), "wr_cond is aligned like one");
 
 static SRWLOCK *lock_of(wr_mutex *mutex)
 {
@@ -38,14 +38,47 @@ void wr_mutex_unlock(wr_mutex *mutex)
     ReleaseSRWLockExclusive(lock_of(mutex));
 }
 
-/* set_name: for debuggers; a thread without a name works as well. The name is ASCII, so its bytes are its UTF-16. */
+static CONDITION_VARIABLE *condition_of(wr_cond *cond)
+{
+    return (CONDITION_VARIABLE *)&cond->os;
+}
+
+void wr_cond_init(wr_cond *cond)
+{
+    InitializeConditionVariable(condition_of(cond));
+}
+
+void wr_cond_destroy(wr_cond *cond)
+{
+    (void)cond; /* it owns nothing */
+}
+
+void wr_cond_wait(wr_cond *cond, wr_mutex *mutex)
+{
+    BOOL slept = SleepConditionVariableSRW(condition_of(cond), lock_of(mutex), INFINITE, 0);
+    assert(slept); /* without a time limit, nothing can go wrong */
+    (void)slept;
+}
+
+void wr_cond_wake(wr_cond *cond)
+{
+    WakeAllConditionVariable(condition_of(cond));
+}
+
+/* set_name: for debuggers; a thread without a name works as well. The name is ASCII, so its bytes are its UTF-16. Not
+ * linked: the first systems that have the function (Windows 10 1607, Server 2016) have it in this DLL alone, and a
+ * program that wants it from kernel32.dll does not start there. */
 static void set_name(const char *name)
 {
+    typedef HRESULT(WINAPI * set_description)(HANDLE thread, const wchar_t *name);
+    HMODULE base = GetModuleHandleW(L"kernelbase.dll");
+    FARPROC found = base ? GetProcAddress(base, "SetThreadDescription") : NULL;
+    if (!found) return;
     wchar_t wide[sizeof((wr_thread *)0)->name];
     size_t i = 0;
     do wide[i] = (unsigned char)name[i];
     while (name[i++]);
-    (void)SetThreadDescription(GetCurrentThread(), wide);
+    (void)((set_description)(void (*)(void))found)(GetCurrentThread(), wide);
 }
 
 static unsigned __stdcall thread_main(void *data)

@@ -130,7 +130,8 @@ Test(conn_peer, on_end_may_close_or_abort)
     world_start(&x);
     peer = world_connect(&x);
     raw_finish(peer);
-    cr_assert_eq(raw_await_end(peer), RAW_RESET);
+    raw_end end = raw_await_end(peer);
+    cr_assert(end == RAW_RESET || !raw_tells_reset_after_finish());
     WORLD_AWAIT(&x, x.closed == 1);
     cr_assert_eq(x.error, WEIR_EABORTED);
     raw_close(peer);
@@ -182,6 +183,7 @@ Test(conn_peer, a_reset_before_the_accept_leaves_nothing_behind)
 {
     world w = { .manual = true, .protocol = { .framing = weir_framing_line() } };
     world_start(&w);
+    world_settle(&w); /* the listener has what it needs */
     unsigned before = raw_descriptors();
     for (int i = 0; i < 50; i++) {
         raw_while_waiting(NULL, NULL); /* so that nothing is accepted in between */

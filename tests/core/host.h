@@ -37,6 +37,9 @@ void host_regain_rights(void);
 /* host_set_comma_locale: 0.5 is written 0,5 from here on; false if no such locale can be had. */
 bool host_set_comma_locale(void);
 
+/* host_socket_size: bytes that the backend of this system holds for a socket that is idle. */
+extern const unsigned host_socket_size;
+
 /* host_codes: what this system calls these accidents, as it rides along for logs. */
 extern const struct host_codes {
     int address_in_use, address_not_available, connection_refused;

@@ -133,6 +133,8 @@ bool host_set_comma_locale(void)
     return made;
 }
 
+const unsigned host_socket_size = 48;
+
 const struct host_codes host_codes = { .address_in_use = EADDRINUSE,
                                        .address_not_available = EADDRNOTAVAIL,
                                        .connection_refused = ECONNREFUSED };

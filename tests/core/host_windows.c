@@ -63,6 +63,8 @@ bool host_set_comma_locale(void)
     return setlocale(LC_ALL, "de-DE") && strcmp(localeconv()->decimal_point, ",") == 0;
 }
 
+const unsigned host_socket_size = 72; /* with the OVERLAPPED of the receive that waits */
+
 const struct host_codes host_codes = { .address_in_use = WSAEADDRINUSE,
                                        .address_not_available = WSAEADDRNOTAVAIL,
                                        .connection_refused = WSAECONNREFUSED };

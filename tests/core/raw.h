@@ -64,6 +64,9 @@ size_t raw_send_some(raw_peer peer, const void *bytes, size_t size);
 /* raw_finish: FIN; the peer still reads. */
 void raw_finish(raw_peer peer);
 
+/* raw_tells_reset_after_finish: whether a reset that comes after raw_finish is told from a FIN. Wine does not. */
+bool raw_tells_reset_after_finish(void);
+
 /* raw_receive: exactly that many bytes. */
 void raw_receive(raw_peer peer, void *bytes, size_t size);
 

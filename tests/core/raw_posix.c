@@ -170,6 +170,11 @@ void raw_finish(raw_peer peer)
     cr_assert(done || is_reset(fd_of(peer), errno), "shutdown: %s", strerror(errno));
 }
 
+bool raw_tells_reset_after_finish(void)
+{
+    return true;
+}
+
 size_t raw_receive_some(raw_peer peer, void *bytes, size_t capacity, raw_end *end)
 {
     *end = RAW_OPEN;

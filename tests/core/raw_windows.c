@@ -183,6 +183,12 @@ void raw_finish(raw_peer peer)
     *finished_of(os) = true;
 }
 
+bool raw_tells_reset_after_finish(void)
+{
+    HMODULE library = GetModuleHandleW(L"ntdll.dll");
+    return !library || !GetProcAddress(library, "wine_get_version"); /* which is how Wine says that it is there */
+}
+
 size_t raw_receive_some(raw_peer peer, void *bytes, size_t capacity, raw_end *end)
 {
     *end = RAW_OPEN;

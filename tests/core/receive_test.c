@@ -177,8 +177,9 @@ static void in_one_piece(world *w, raw_peer peer, const stream *s)
 
 static void in_random_pieces(world *w, raw_peer peer, const stream *s)
 {
+    enum { ROUNDS = 20 / RAW_SLOWDOWN };
     uint64_t seed = 99;
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         size_t scale = (size_t)1 << (4 + world_random(&seed) % 14);
         for (size_t done = 0; done < s->size;) {
             size_t piece = 1 + world_random(&seed) % scale;

@@ -140,7 +140,7 @@ CQ_TEST(cq_close, gives_the_slot_a_new_generation)
         }
         world_finish_pair(w, p);
     }
-    if (!reused) cr_skip_test("no slot was used again");
+    if (!reused) w->lacks = "no slot was used again";
 }
 
 /* The kernel may know of bytes for the old socket, and the queue of a place in its list, when the slot gets a new one.

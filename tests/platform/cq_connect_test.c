@@ -17,7 +17,7 @@ CQ_TEST(cq_connect, is_refused_where_nobody_listens)
 
 CQ_TEST(cq_connect, finds_no_listener_behind_a_path_that_is_not_there)
 {
-    if (!(w->ops->caps & WR_CAP_UNIX)) return;
+    if (world_lacks(w, WR_CAP_UNIX)) return;
     wr_endpoint nowhere = { .addr.family = WR_FAMILY_UNIX, .path = "no-such-folder/x.sock" };
     deed connect = { 0 };
     world_connect(w, &nowhere, &connect);

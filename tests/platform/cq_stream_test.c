@@ -81,8 +81,7 @@ CQ_TEST(cq_recv, delivers_no_more_than_the_queues_buffer_size)
 {
     enum { BUFFER_SIZE = 512, SIZE = 5000 };
     wr_cq_destroy(w->cq);
-    wr_cq_options options = { .memory = &w->memory.base, .buffer_size = BUFFER_SIZE };
-    cr_assert_eq(wr_cq_create(w->ops, &w->cq, &options), 0);
+    cr_assert_eq(world_create_queue(w, BUFFER_SIZE), 0);
     pair p = world_pair(w);
     uint8_t *bytes = pattern(SIZE);
     world_say(w, p.a, bytes, SIZE);
@@ -172,11 +171,10 @@ CQ_TEST(cq_recv, delivers_the_bytes_before_the_end)
             if (!asked) world_recv(w, p.b, &recv);
             world_await(w, &recv);
             cr_assert_eq(recv.error, 0);
-            cr_assert_eq(recv.size, 4);
+            size_t first = recv.size, rest; /* a part is allowed */
             world_return(w, &recv);
-            size_t size;
-            cr_assert_eq(world_hear_end(w, p.b, &size), WEIR_EEOF);
-            cr_assert_eq(size, 0);
+            cr_assert_eq(world_hear_end(w, p.b, &rest), WEIR_EEOF);
+            cr_assert_eq(first + rest, 4);
             world_finish_pair(w, p);
         }
     }
@@ -194,7 +192,7 @@ CQ_TEST(cq_recv, tells_of_a_reset_that_follows_bytes)
     world_await(w, &close);
     int end = world_hear_end(w, p.b, &size);
     cr_assert(end == WEIR_ECONNRESET || end == WEIR_EEOF);
-    cr_assert(size == 0 || size == 4);
+    cr_assert_leq(size, 4);
     world_finish(w, p.b);
 }
 

@@ -4,6 +4,18 @@
 #include <stdlib.h>
 
 #include "platform/os.h"
+#include "platform/sim.h"
+
+/* Where the queues of a test meet, if they are the simulator's: systems have one network, it has as many as are made.
+ */
+static wr_sim *network;
+
+/* Those of the simulator that each test runs in: what is asked of all backends holds also where the seed shuffles and
+ * cuts. They have no latency, since there is none that a test could wait out with WR_DEADLINE_NOW. */
+static const wr_sim_options networks[] = {
+    { .seed = 1, .threads = true },
+    { .seed = 2, .threads = true, .per_mille[WR_FAULT_PARTIAL] = 300 },
+};
 
 static void *counted_alloc(wr_memory *base, size_t size)
 {
@@ -25,7 +37,13 @@ void world_open(world *w, const struct wr_cq_ops *ops)
     *w = (world){ .ops = ops, .capacity = WORLD_BATCH };
     w->memory =
         (world_memory){ .base = { .alloc = counted_alloc, .free = counted_free }, .allocations_left = UINT64_MAX };
-    cr_assert_eq(wr_cq_create(ops, &w->cq, &(wr_cq_options){ .memory = &w->memory.base }), 0);
+    cr_assert_eq(world_create_queue(w, 0), 0);
+}
+
+int world_create_queue(world *w, uint32_t buffer_size)
+{
+    wr_cq_options options = { .memory = &w->memory.base, .buffer_size = buffer_size, .sim = network };
+    return wr_cq_create(w->ops, &w->cq, &options);
 }
 
 void world_close(world *w)
@@ -40,13 +58,33 @@ void world_close(world *w)
 
 void world_on_each_backend(void (*body)(world *w))
 {
+    const char *only = getenv("WEIR_TEST_BACKEND"), *lacks = NULL;
+    unsigned applied = 0;
     for (const struct wr_cq_ops *const *ops = wr_cq_backends; *ops; ops++) {
-        world w;
-        world_open(&w, *ops);
-        body(&w);
-        cr_assert_null(w.in_flight, "the test leaves an operation in flight, whose deed is gone");
-        world_close(&w);
+        if (only && strcmp(only, (*ops)->name) != 0) continue;
+        for (int pass = 0; pass < (*ops == &wr_cq_sim ? (int)(sizeof networks / sizeof *networks) : 1); pass++) {
+            if (*ops == &wr_cq_sim) cr_assert_eq(wr_sim_create(&network, &networks[pass]), 0);
+            world w;
+            world_open(&w, *ops);
+            body(&w);
+            cr_assert_null(w.in_flight, "the test leaves an operation in flight, whose deed is gone");
+            applied += !w.lacks;
+            if (!lacks) lacks = w.lacks;
+            world_close(&w);
+            wr_sim_destroy(network);
+            network = NULL;
+        }
     }
+    cr_assert(applied > 0 || lacks, "no backend here is called %s", only);
+    if (applied == 0) cr_skip_test("%s", lacks);
+}
+
+bool world_lacks(world *w, unsigned cap)
+{
+    if (w->ops->caps & cap) return false;
+    w->lacks =
+        cap == WR_CAP_UNIX ? "the system has no Unix-domain sockets for this backend" : "a port has one listener";
+    return true;
 }
 
 /* ---- waiting ---- */
@@ -127,9 +165,16 @@ uint64_t world_in_ms(world *w, uint64_t ms)
     return wr_cq_now(w->cq) + ms * 1000000;
 }
 
+/* patience_ns: the end of it. A virtual clock does not wait for another thread, it jumps: there the harness's time
+ * limit is all there is. */
+static uint64_t patience_ns(world *w)
+{
+    return w->awaits_threads ? WR_DEADLINE_NEVER : world_in_ms(w, WORLD_PATIENCE_MS);
+}
+
 void world_await(world *w, const deed *d)
 {
-    uint64_t deadline_ns = world_in_ms(w, WORLD_PATIENCE_MS);
+    uint64_t deadline_ns = patience_ns(w);
     while (!d->done) {
         cr_assert_lt(wr_cq_now(w->cq), deadline_ns, "an operation of kind %d never completed", d->op.kind);
         world_pump(w, deadline_ns);
@@ -138,7 +183,7 @@ void world_await(world *w, const deed *d)
 
 void world_await_accepted(world *w, const deed *accept, unsigned count)
 {
-    uint64_t deadline_ns = world_in_ms(w, WORLD_PATIENCE_MS);
+    uint64_t deadline_ns = patience_ns(w);
     while (accept->accepted_count < count) {
         cr_assert_lt(wr_cq_now(w->cq), deadline_ns, "%u of %u accepted", accept->accepted_count, count);
         world_pump(w, deadline_ns);
@@ -255,11 +300,14 @@ static wr_endpoint loopback(world *w, enum wr_family family)
 
 bool world_listen(world *w, enum wr_family family, wr_sock *listener, wr_endpoint *where)
 {
-    if (family == WR_FAMILY_UNIX && !(w->ops->caps & WR_CAP_UNIX)) return false;
+    if (family == WR_FAMILY_UNIX && world_lacks(w, WR_CAP_UNIX)) return false;
     wr_listen_params params = { .local = loopback(w, family), .backlog = 512 };
     wr_listen_result result;
     int error = wr_cq_listen(w->cq, &params, &result);
-    if (family == WR_FAMILY_IPV6 && (error == WEIR_EAFNOSUPPORT || error == WEIR_EADDRNOTAVAIL)) return false;
+    if (family == WR_FAMILY_IPV6 && (error == WEIR_EAFNOSUPPORT || error == WEIR_EADDRNOTAVAIL)) {
+        w->lacks = "the loopback has no IPv6 here";
+        return false;
+    }
     cr_assert_eq(error, 0, "listen: %d, system error %d", error, result.system_error);
     *where = params.local;
     where->addr.port = result.bound.port;

@@ -49,9 +49,11 @@ typedef struct world_memory {
 typedef struct world {
     const struct wr_cq_ops *ops;
     wr_cq *cq;
+    const char *lacks; /* why the test does not apply to this backend; NULL: it does */
     world_memory memory;
     unsigned capacity; /* of a wait */
     unsigned turns;    /* final completions so far */
+    bool awaits_threads; /* what a test waits for may be another thread's to do */
     deed *in_flight;
     char path[64]; /* of a Unix-domain socket; empty until one is asked for */
     wr_detached path_owner;
@@ -72,11 +74,19 @@ typedef struct pair {
     }                                                 \
     static void suite##_##name##_body(world *w)
 
+/* world_on_each_backend: on the one that the environment's WEIR_TEST_BACKEND names, or else on all of the build. Skips
+ * the test, for the first one's reason, if it applies to none. */
 void world_on_each_backend(void (*body)(world *w));
+
+/* world_lacks: whether the backend lacks this WR_CAP_…: then the body is to return. */
+bool world_lacks(world *w, unsigned cap);
 
 /* world_open, world_close: a queue; closing it asserts that all of its memory came back. */
 void world_open(world *w, const struct wr_cq_ops *ops);
 void world_close(world *w);
+
+/* world_create_queue: the queue alone, in place of one that was destroyed; buffer_size as in wr_cq_options. */
+int world_create_queue(world *w, uint32_t buffer_size);
 
 /* ---- waiting ---- */
 
@@ -110,8 +120,8 @@ void world_return(world *w, deed *d);
 
 /* ---- submitting and waiting ---- */
 
-/* world_listen: a listener on the loopback, with a port or path of its own; `*where` is what to connect to. False: this
- * system has no such family. */
+/* world_listen: a listener on the loopback, with a port or path of its own; `*where` is what to connect to. False: the
+ * backend or this system has no such family; the body is to return. */
 bool world_listen(world *w, enum wr_family family, wr_sock *listener, wr_endpoint *where);
 
 /* world_listen_ipv4: the same where it must be. */

@@ -25,6 +25,8 @@ typedef struct weir_allocator {
     void *data;
 } weir_allocator;
 
+typedef struct weir_sim weir_sim; /* weir/sim.h */
+
 typedef struct weir_runtime_options {
     unsigned workers;     /* threads that serve connections; 0: one a core; at most 256 */
     bool manual;          /* no threads: weir_poll does the work of the one worker */
@@ -36,6 +38,7 @@ typedef struct weir_runtime_options {
     weir_log_fn log;                 /* NULL: silent */
     void *log_data;                  /* for log */
     const weir_allocator *allocator; /* copied; NULL: jemalloc, an arena a worker, where built with it, else malloc */
+    weir_sim *sim;                   /* the simulator to live in, in place of the system's network; NULL: none */
 } weir_runtime_options;
 
 /* weir_runtime_create: makes the workers and their queues, and starts no thread. Free with weir_runtime_destroy.

@@ -1,0 +1,52 @@
+/* What goes wrong: by ratio, or as a script says. */
+#include "platform/sim/sim.h"
+
+/* What is set up between the steps of a driven world is spared: a test that prepares its server does not want to
+ * handle each failure there. */
+static bool ratios_apply(const wr_sim *sim)
+{
+    return sim->driven == 0 || sim->stepping;
+}
+
+bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault)
+{
+    const wr_sim_options *options = &sim->options;
+    uint64_t number = sim->chances[fault]++;
+    uint16_t per_mille = options->per_mille[fault];
+    bool strikes = per_mille && ratios_apply(sim) && wr_random_below(&sim->random, 1000) < per_mille;
+    if (!strikes && options->script) strikes = options->script(fault, number, options->script_data);
+    if (strikes && fault != WR_FAULT_PARTIAL) wr_sim_note(sim, WR_NOTE_FAULT, NULL, fault);
+    return strikes;
+}
+
+int wr_sim_code(int error)
+{
+    switch (error) {
+    case WEIR_ENOENT:
+        return 2;
+    case WEIR_ENOMEM:
+        return 12;
+    case WEIR_EMFILE:
+        return 24;
+    case WEIR_EAFNOSUPPORT:
+        return 97;
+    case WEIR_EADDRINUSE:
+        return 98;
+    case WEIR_EADDRNOTAVAIL:
+        return 99;
+    case WEIR_ECONNABORTED:
+        return 103;
+    case WEIR_ECONNRESET:
+        return 104;
+    case WEIR_ENOBUFS:
+        return 105;
+    case WEIR_ETIMEDOUT:
+        return 110;
+    case WEIR_ECONNREFUSED:
+        return 111;
+    case WEIR_EHOSTUNREACH:
+        return 113;
+    default: /* not the system's */
+        return 0;
+    }
+}

@@ -1,0 +1,103 @@
+/* What has happened: a hash always, text on demand. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "platform/sim/sim.h"
+
+/* FNV-1a (G. Fowler, L. C. Noll, K.-P. Vo), over words of 64 bits with a rotation in place of its bytes. */
+static uint64_t mix(uint64_t sum, uint64_t word)
+{
+    return wr_random_rotate((sum ^ word) * UINT64_C(0x100000001b3), 23);
+}
+
+uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size)
+{
+    const uint8_t *at = bytes;
+    sum ^= UINT64_C(0xcbf29ce484222325);
+    for (; size >= 8; size -= 8, at += 8) {
+        uint64_t word = 0;
+        for (int i = 0; i < 8; i++) word |= (uint64_t)at[i] << 8 * i; /* the same on every byte order */
+        sum = mix(sum, word);
+    }
+    for (; size > 0; size--) sum = mix(sum, *at++);
+    return sum;
+}
+
+static const char *const fault_names[WR_FAULTS] = {
+    "partial", "loss", "reset", "refuse", "EMFILE", "ENOBUFS", "ENOMEM"
+};
+
+typedef struct wr_note_words {
+    const char *verb; /* NULL: not in the text */
+    const char *unit; /* of the number; NULL: not said */
+} wr_note_words;
+
+static const wr_note_words words[] = {
+    [WR_NOTE_LISTEN] = { "listens", NULL },
+    [WR_NOTE_CONNECT] = { "connects", NULL },
+    [WR_NOTE_REFUSED] = { "is refused", NULL },
+    [WR_NOTE_CONNECTED] = { "is connected", NULL },
+    [WR_NOTE_UNREACHED] = { "tries to connect again", NULL },
+    [WR_NOTE_ACCEPT] = { "is accepted", NULL },
+    [WR_NOTE_SEND] = { "sends", "bytes" },
+    [WR_NOTE_ARRIVE] = { "gets", "bytes" },
+    [WR_NOTE_READ] = { "reads", "bytes" },
+    [WR_NOTE_FIN] = { "sends FIN", NULL },
+    [WR_NOTE_END] = { "gets FIN", NULL },
+    [WR_NOTE_RESET] = { "is reset", NULL },
+    [WR_NOTE_LOST] = { "misses a reset: cut", NULL },
+    [WR_NOTE_HELD] = { "waits for the cut to heal", NULL },
+    [WR_NOTE_CLOSE] = { "closes", NULL },
+    [WR_NOTE_ABORT] = { "closes with a reset", NULL },
+    [WR_NOTE_FAULT] = { "fault:", NULL },
+    [WR_NOTE_CUT] = { "a cut;", "in all" },
+    [WR_NOTE_HEAL] = { "healed;", "cuts left" },
+    [WR_NOTE_STEP] = { NULL, NULL },
+};
+
+static void format_end(const wr_addr *addr, char *text, size_t capacity)
+{
+    char ip[WR_IP_TEXT_MAX];
+    wr_os_ip_format(addr, ip);
+    if (addr->family == WR_FAMILY_UNIX)
+        (void)snprintf(text, capacity, "unix");
+    else if (addr->family == WR_FAMILY_IPV6)
+        (void)snprintf(text, capacity, "[%s]:%u", ip, addr->port);
+    else
+        (void)snprintf(text, capacity, "%s:%u", ip, addr->port);
+}
+
+static void tell(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
+{
+    char line[320], who[2 * WR_IP_TEXT_MAX + 40] = "", what[64] = "";
+    if (file) {
+        char local[WR_IP_TEXT_MAX + 8], remote[WR_IP_TEXT_MAX + 8];
+        format_end(&file->local, local, sizeof local);
+        format_end(&file->remote, remote, sizeof remote);
+        if (file->kind == WR_FILE_LISTENER)
+            (void)snprintf(who, sizeof who, "#%" PRIu32 " %s ", file->number, local);
+        else
+            (void)snprintf(who, sizeof who, "#%" PRIu32 " %s (to %s) ", file->number, local, remote);
+    }
+    if (note == WR_NOTE_FAULT)
+        (void)snprintf(what, sizeof what, " %s", fault_names[number]);
+    else if (words[note].unit)
+        (void)snprintf(what, sizeof what, " %" PRIu64 " %s", number, words[note].unit);
+    (void)snprintf(line, sizeof line, "%" PRIu64 ".%09" PRIu64 " %s%s%s", sim->now_ns / 1000000000,
+                   sim->now_ns % 1000000000, who, words[note].verb, what);
+    sim->options.trace(line, sim->options.trace_data);
+}
+
+void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
+{
+    uint64_t hash = mix(sim->trace_hash, sim->now_ns);
+    hash = mix(hash, (uint64_t)note << 32 | (file ? file->number : 0));
+    sim->trace_hash = mix(hash, number);
+    if (sim->options.trace && words[note].verb) tell(sim, note, file, number);
+}
+
+uint64_t wr_sim_trace_hash(const wr_sim *sim)
+{
+    return sim->trace_hash;
+}
