@@ -20,7 +20,6 @@ static bool set_option(SOCKET os, int level, int option, int value)
 int wr_socket_create(int family, SOCKET *out)
 {
     u_long on = 1; /* the zero-byte receive says when to read, and the read must then not block */
-    *out = INVALID_SOCKET;
     SOCKET os = WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
     if (os == INVALID_SOCKET) return WSAGetLastError();
     if (ioctlsocket(os, (long)FIONBIO, &on) != 0) {
