@@ -5,8 +5,8 @@
  *
  *   driven     core attaches a step function to each queue, and wr_sim_step decides what happens next: something
  *              on the network, or one of the queues' owners. A wait of such a queue only takes what is there.
- *   by itself  a queue that nobody attached to moves the world on in wr_cq_wait, until it has a completion or its deadline
- *              comes. So tests and manual runtimes use it.
+ *   by itself  a queue that nobody attached to moves the world on in wr_cq_wait, until it has a completion or its
+ * deadline comes. So tests and manual runtimes use it.
  *
  * A world is one thread's, unless wr_sim_options.threads says otherwise. Times here are nanoseconds since its start;
  * the clock of its queues is WR_SIM_EPOCH_NS ahead, as it may never be 0. */
@@ -47,7 +47,8 @@ typedef struct wr_sim_options {
      * not strike. Must not touch the world. */
     bool (*script)(enum wr_sim_fault fault, uint64_t number, void *data);
     void *script_data;
-    void (*trace)(const char *line, void *data); /* told of what happens; without a line end; must not touch the world */
+    void (*trace)(const char *line,
+                  void *data); /* told of what happens; without a line end; must not touch the world */
     void *trace_data;
 } wr_sim_options;
 

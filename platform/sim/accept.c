@@ -33,8 +33,7 @@ static bool takes_ipv4(const wr_sim_file *listener)
 /* Whether a connection to the address is for this listener: 2 for its very own, 1 as one of all. */
 static int match(const wr_sim_file *listener, const wr_addr *addr, const char *path)
 {
-    if (addr->family == WR_FAMILY_UNIX)
-        return listener->path && strcmp(listener->path, path) == 0 ? 2 : 0;
+    if (addr->family == WR_FAMILY_UNIX) return listener->path && strcmp(listener->path, path) == 0 ? 2 : 0;
     if (listener->path || listener->local.port != addr->port) return 0;
     if (wr_sim_same_host(&listener->local, addr)) return 2;
     if (!is_unspecified(&listener->local)) return 0;

@@ -188,7 +188,7 @@ void wr_sim_syn(wr_sim *sim, wr_sim_file *file)
         answer(sim, file, WEIR_EHOSTUNREACH);
         return;
     }
-    if (wr_sim_is_cut(sim, &file->local, &file->remote)) {
+    if (wr_sim_is_cut(sim, &file->local, &file->remote) || wr_sim_strikes(sim, WR_FAULT_LOSS)) {
         try_again(sim, file, WR_EVENT_SYN);
         return;
     }

@@ -85,7 +85,7 @@ void wr_sim_run_event(wr_sim *sim)
 {
     wr_sim_event event = take_first(&sim->events);
     wr_sim_file *file = event.file;
-    file->scheduled &= (uint8_t)~(1U << event.kind);
+    file->scheduled &= (uint8_t) ~(1U << event.kind);
     if (file->kind != WR_FILE_DROPPED) {
         do_event(sim, &event);
     } else if (file->scheduled == 0) {

@@ -40,8 +40,8 @@ static inline uint64_t wr_random_next(wr_random *random)
     return result;
 }
 
-/* wr_random_below: 0 to bound - 1; `bound` is at least 1. The bias of the remainder, below 2^-20 for what is asked here,
- * does not matter. */
+/* wr_random_below: 0 to bound - 1; `bound` is at least 1. The bias of the remainder, below 2^-20 for what is asked
+ * here, does not matter. */
 static inline uint64_t wr_random_below(wr_random *random, uint64_t bound)
 {
     return bound > 1 ? wr_random_next(random) % bound : 0;

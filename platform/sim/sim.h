@@ -132,15 +132,15 @@ struct wr_sim_file {
 /* ---- queues (queue.c) ---- */
 
 struct wr_sim_socket {
-    wr_record record; /* its `next` is that of the list of ready ones */
-    wr_sim_file *file; /* NULL: closed */
-    wr_op *in;         /* pending recv or accept */
-    wr_op *out;        /* pending send or connect */
+    wr_record record;      /* its `next` is that of the list of ready ones */
+    wr_sim_file *file;     /* NULL: closed */
+    wr_op *in;             /* pending recv or accept */
+    wr_op *out;            /* pending send or connect */
     const wr_slice *slice; /* of `out`: the first that is not wholly sent */
     uint32_t slice_done;
     bool queued; /* in a list of ready ones */
     bool in_use;
-    wr_done done; /* operations that have their result, in order */
+    wr_done done;         /* operations that have their result, in order */
     const wr_slice *sent; /* of the send whose result is not yet delivered, */
     uint64_t sent_sum;    /* to see that it stays as it is until then */
     uint8_t *last_buffer; /* of a recv that has its bytes from before the close */
@@ -160,7 +160,8 @@ typedef struct wr_sim_own {
     wr_table sockets;
     uint32_t buffer_size;
     wr_sim_lease *leases;
-    wr_ready now, later; /* sockets: what this round still looks at, and what comes in the next one: so nobody starves */
+    wr_ready now,
+        later;       /* sockets: what this round still looks at, and what comes in the next one: so nobody starves */
     wr_done orphans; /* results of connects that got no socket */
 } wr_sim_own;
 
@@ -325,6 +326,9 @@ enum wr_sim_note {
 
 /* wr_sim_note: adds to the trace; `file` may be NULL. */
 void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number);
+
+/* wr_sim_note_cut: the same for WR_NOTE_CUT and WR_NOTE_HEAL; `a` NULL: every cut, `b` NULL: all other hosts. */
+void wr_sim_note_cut(wr_sim *sim, enum wr_sim_note note, const wr_addr *a, const wr_addr *b);
 
 /* wr_sim_sum: a checksum of bytes, going on from `sum`. */
 uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size);

@@ -5,8 +5,6 @@
 
 #include "platform/sim/sim.h"
 
-enum { MS = 1000000 };
-
 /* Its address tells threads apart; nothing else is made of it. */
 static _Thread_local char this_thread;
 
@@ -149,7 +147,7 @@ int wr_sim_cut(wr_sim *sim, const wr_addr *a, const wr_addr *b)
     }
     if (error == 0) {
         sim->cuts[sim->cut_count++] = cut_of(a, b);
-        wr_sim_note(sim, WR_NOTE_CUT, NULL, sim->cut_count);
+        wr_sim_note_cut(sim, WR_NOTE_CUT, a, b);
     }
     wr_sim_leave(sim);
     return error;
@@ -162,7 +160,7 @@ void wr_sim_heal(wr_sim *sim, const wr_addr *a, const wr_addr *b)
     for (uint32_t i = 0; a && i < sim->cut_count; i++)
         if (!is_same_cut(&sim->cuts[i], a, b)) sim->cuts[kept++] = sim->cuts[i];
     sim->cut_count = kept;
-    wr_sim_note(sim, WR_NOTE_HEAL, NULL, kept);
+    wr_sim_note_cut(sim, WR_NOTE_HEAL, a, b);
     for (uint32_t slot = 0; slot < wr_table_slots(&sim->files); slot++) {
         wr_sim_file *file = wr_table_at(&sim->files, slot, sizeof *file);
         if (file->kind == WR_FILE_STREAM && !wr_sim_is_cut(sim, &file->local, &file->remote)) wr_sim_resume(sim, file);

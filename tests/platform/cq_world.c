@@ -6,7 +6,8 @@
 #include "platform/os.h"
 #include "platform/sim.h"
 
-/* Where the queues of a test meet, if they are the simulator's: systems have one network, it has as many as are made. */
+/* Where the queues of a test meet, if they are the simulator's: systems have one network, it has as many as are made.
+ */
 static wr_sim *network;
 
 /* Those of the simulator that each test runs in: what is asked of all backends holds also where the seed shuffles and
