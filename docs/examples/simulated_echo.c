@@ -141,6 +141,18 @@ static int start(struct run *run)
     return err;
 }
 
+static bool has_failed(void *run)
+{
+    return ((struct run *)run)->wrong != 0;
+}
+
+/* Up to that time, or to the first wrong answer. */
+static int go_to(struct run *run, uint64_t until_ns)
+{
+    int err = weir_sim_run_until(run->sim, has_failed, run, until_ns);
+    return err == WEIR_ETIMEDOUT ? 0 : err;
+}
+
 static int go(struct run *run)
 {
     const struct settings *settings = run->settings;
@@ -148,12 +160,12 @@ static int go(struct run *run)
     uint64_t cut_ns = settings->cut_ms * UINT64_C(1000000);
     int err = 0;
     if (cut_ns != 0) {
-        err = weir_sim_run(run->sim, end_ns / 2);
+        err = go_to(run, end_ns / 2);
         if (err == 0) err = weir_sim_partition(run->sim, SERVER_HOST, NULL);
-        if (err == 0) err = weir_sim_advance(run->sim, cut_ns);
-        if (err == 0) err = weir_sim_heal(run->sim, NULL, NULL);
+        if (err == 0) err = go_to(run, end_ns / 2 + cut_ns);
+        if (err == 0) err = weir_sim_heal(run->sim, SERVER_HOST, NULL);
     }
-    return err == 0 ? weir_sim_run(run->sim, end_ns) : err;
+    return err == 0 ? go_to(run, end_ns) : err;
 }
 
 static bool run_seed(const struct settings *settings)

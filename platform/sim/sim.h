@@ -22,7 +22,7 @@ enum {
     WR_SIM_SEGMENT_MAX = 16 * 1024,
     WR_SIM_BUFFER_SIZE = 16 * 1024,
     WR_SIM_ACCEPT_BATCH = 16,  /* accepts a wait and listener */
-    WR_SIM_SYN_RETRIES = 6,    /* after 1, 2, 4… s, and then WEIR_ETIMEDOUT: as Linux has it */
+    WR_SIM_SYN_RETRIES = 6,    /* after 1, 2, 4… 32 s, and after another 64 WEIR_ETIMEDOUT: as Linux has it */
     WR_SIM_RETRANSMITS = 8,    /* of one segment; then it comes through */
     WR_SIM_PORT_FIRST = 32768, /* of those that connects get */
     WR_SIM_PORT_BOUND = 49152, /* and from here on, listeners */

@@ -49,6 +49,7 @@ typedef struct world_memory {
 typedef struct world {
     const struct wr_cq_ops *ops;
     wr_cq *cq;
+    wr_sim *sim; /* of the simulator's queues: where they live */
     world_memory memory;
     unsigned capacity; /* of a wait */
     unsigned turns;    /* final completions so far */
@@ -78,6 +79,9 @@ void world_on_each_backend(void (*body)(world *w));
 /* world_open, world_close: a queue; closing it asserts that all of its memory came back. */
 void world_open(world *w, const struct wr_cq_ops *ops);
 void world_close(world *w);
+
+/* world_open_in: a queue of the simulator, in a world of the test's own. */
+void world_open_in(world *w, wr_sim *sim);
 
 /* world_create_queue: the queue alone, in place of one that was destroyed; buffer_size as in wr_cq_options. */
 int world_create_queue(world *w, uint32_t buffer_size);
