@@ -40,9 +40,11 @@ typedef struct wr_sim_options {
     uint64_t bytes_per_second;               /* each way of a connection; 0: no bound */
     uint32_t window;      /* bytes that a direction of a connection takes before they are read; 0: WR_SIM_WINDOW */
     uint32_t max_sockets; /* open at once in the world; then WEIR_EMFILE; 0: no bound */
-    uint16_t per_mille[WR_FAULTS]; /* in a world with driven queues: only within wr_sim_step */
-    bool threads;                  /* the world's queues are used by several threads, each by its own: a lock around
-                                      everything, and no promise about order. None of them can be driven */
+    uint16_t per_mille[WR_FAULTS];
+    bool spares_setup; /* ratios apply only within wr_sim_step, and where wr_sim_set_live says so: whoever prepares a
+                          test does not want to handle each failure there */
+    bool threads;      /* the world's queues are used by several threads, each by its own: a lock around
+                          everything, and no promise about order. None of them can be driven */
     /* Whether the fault strikes at its opportunity `number`, counted from 0 for each kind; asked where the ratio did
      * not strike. Must not touch the world. */
     bool (*script)(enum wr_sim_fault fault, uint64_t number, void *data);
@@ -88,6 +90,9 @@ enum wr_sim_progress wr_sim_step(wr_sim *sim, uint64_t until_ns);
 
 /* wr_sim_skip: moves the clock of an idle world; backwards is harmless, and does nothing. */
 void wr_sim_skip(wr_sim *sim, uint64_t to_ns);
+
+/* wr_sim_set_live: with spares_setup: ratios apply from here on, or no more. For an owner whose passes are no steps. */
+void wr_sim_set_live(wr_sim *sim, bool live);
 
 /* wr_sim_strikes: draws whether the fault strikes now. */
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault);

@@ -337,7 +337,6 @@ static void sim_destroy(wr_cq *cq)
     wr_table_destroy(&own->sockets);
     wr_free(own->memory, own, sizeof *own);
     queue->own = NULL;
-    if (queue->step) sim->driven--;
     wr_sim_leave(sim);
     if (owns_sim) wr_sim_destroy(sim);
 }

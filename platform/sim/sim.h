@@ -202,8 +202,7 @@ struct wr_sim {
     uint32_t numbers; /* of files, given out */
     uint32_t queue_numbers;
     uint32_t open;   /* counted files */
-    uint32_t driven; /* queues that are */
-    bool stepping;
+    bool stepping, live;
     uint16_t next_port, next_listen_port;
     const char *thread; /* the one thread that uses it; see wr_sim_enter */
     /* With options.threads: */

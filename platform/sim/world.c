@@ -178,7 +178,6 @@ void wr_sim_attach(wr_cq *cq, wr_sim_step_fn step, void *owner)
     queue->step = step;
     queue->owner = owner;
     queue->alarm_ns = WR_SIM_FOREVER;
-    queue->sim->driven++;
 }
 
 static bool has_results(wr_sim_queue *queue)
@@ -264,6 +263,11 @@ enum wr_sim_progress wr_sim_step(wr_sim *sim, uint64_t until_ns)
     }
     sim->stepping = false;
     return progress;
+}
+
+void wr_sim_set_live(wr_sim *sim, bool live)
+{
+    sim->live = live;
 }
 
 void wr_sim_skip(wr_sim *sim, uint64_t to_ns)

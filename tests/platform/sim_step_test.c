@@ -124,18 +124,38 @@ Test(sim_step, lets_the_seed_choose_who_comes_next)
     for (int i = 0; i < OWNERS; i++) cr_assert(first[i] > SEEDS / 6, "%u of %d", first[i], SEEDS);
 }
 
-/* A test sets up its server without wanting to handle each failure there. */
-Test(sim_step, spares_what_is_done_between_steps_from_ratios)
+static uint64_t strike(void *data)
+{
+    owner *o = data;
+    wr_completion out;
+    (void)wr_cq_wait(o->cq, &out, 1, WR_DEADLINE_NOW);
+    o->posts += wr_sim_strikes(o->sim, WR_FAULT_REFUSE);
+    return WR_DEADLINE_NEVER;
+}
+
+Test(sim_step, spares_what_is_set_up_between_steps_from_ratios)
 {
     wr_sim *sim;
-    cr_assert_eq(wr_sim_create(&sim, &(wr_sim_options){ .per_mille = { [WR_FAULT_ENOMEM] = 1000 } }), 0);
-    cr_assert(wr_sim_strikes(sim, WR_FAULT_ENOMEM)); /* nothing is driven yet */
-    owner o = { 0 };
-    owner_open(&o, sim);
-    cr_assert_not(wr_sim_strikes(sim, WR_FAULT_ENOMEM));
-    enum wr_sim_fault all = WR_FAULT_ENOMEM;
-    wr_sim_change(sim, &(wr_sim_options){ .script = sim_all_of, .script_data = &all });
-    cr_assert(wr_sim_strikes(sim, WR_FAULT_ENOMEM)); /* a script means what it says */
+    wr_sim_options options = { .per_mille = { [WR_FAULT_REFUSE] = 1000 } };
+    cr_assert_eq(wr_sim_create(&sim, &options), 0);
+    cr_assert(wr_sim_strikes(sim, WR_FAULT_REFUSE)); /* nobody asked for that */
+    options.spares_setup = true;
+    wr_sim_change(sim, &options);
+    cr_assert_not(wr_sim_strikes(sim, WR_FAULT_REFUSE));
+    wr_sim_set_live(sim, true);
+    cr_assert(wr_sim_strikes(sim, WR_FAULT_REFUSE));
+    wr_sim_set_live(sim, false);
+
+    owner o = { .sim = sim, .memory = wr_malloc_memory() };
+    cr_assert_eq(wr_cq_create(&wr_cq_sim, &o.cq, &(wr_cq_options){ .memory = &o.memory, .sim = sim }), 0);
+    wr_sim_attach(o.cq, strike, &o);
+    wr_cq_post(o.cq, &o.post);
+    cr_assert_eq(wr_sim_step(sim, 0), WR_SIM_STEPPED);
+    cr_assert_eq(o.posts, 1);
+
+    enum wr_sim_fault all = WR_FAULT_REFUSE;
+    wr_sim_change(sim, &(wr_sim_options){ .spares_setup = true, .script = sim_all_of, .script_data = &all });
+    cr_assert(wr_sim_strikes(sim, WR_FAULT_REFUSE)); /* a script means what it says */
     wr_cq_destroy(o.cq);
     wr_sim_destroy(sim);
 }

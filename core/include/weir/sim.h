@@ -39,13 +39,14 @@ typedef enum weir_sim_fault {
     WEIR_SIM_ENOMEM,  /* an allocation of a runtime's fails */
 } weir_sim_fault;
 
-/* Zero is a network without latency on which nothing goes wrong. The ratios apply while the simulator runs, not to what
- * is set up between runs: there a failing allocation would only be in the way. */
+/* Zero is a local network on which nothing goes wrong. The ratios apply while the simulator runs, not to what is set up
+ * between runs: there a failing allocation would only be in the way. */
 typedef struct weir_sim_options {
     uint64_t seed;
-    uint32_t latency_us_min, latency_us_max; /* one way, drawn anew for each segment; no segment of a connection
-                                                overtakes another; a maximum of 0 stands for the minimum */
-    uint64_t bytes_per_second;               /* each way of each connection; 0: no bound */
+    /* One way, drawn anew for each segment; no segment of a connection overtakes another. A maximum of 0 stands for the
+     * minimum, and both 0 for 100 us. */
+    uint32_t latency_us_min, latency_us_max;
+    uint64_t bytes_per_second;  /* each way of each connection; 0: no bound */
     uint32_t window;            /* bytes a connection takes each way before the peer reads them; 0: 128 KiB */
     uint32_t max_sockets;       /* open at once, of all runtimes; then WEIR_EMFILE; 0: no bound */
     uint32_t partial_per_mille; /* of reads and writes: cut short at a random place */
