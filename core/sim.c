@@ -8,6 +8,7 @@
 
 enum {
     PER_MILLE_MAX = 1000,
+    STEPS_MAX = 10000000,     /* in which the clock does not move: those who keep each other so busy never end */
     DEFAULT_LATENCY_US = 100, /* never none: time would not move while bytes go to and fro */
 };
 
@@ -132,21 +133,25 @@ static bool has_ended(void *runtime)
     return wr_runtime_has_ended(runtime);
 }
 
-/* 0: `done`, or the time came. WEIR_ETIMEDOUT: it is idle. */
+/* 0: `done`, or the time came. WEIR_ETIMEDOUT: it is idle. WEIR_ELIMIT: STEPS_MAX. */
 static int run(weir_sim *sim, bool (*done)(void *data), void *data, uint64_t until_ns, bool *reached)
 {
     *reached = false;
+    uint64_t now_ns = wr_sim_now_ns(sim->world);
+    uint32_t steps = 0;
     while (!done(data)) {
+        if (++steps > STEPS_MAX) return WEIR_ELIMIT;
         switch (wr_sim_step(sim->world, until_ns)) {
         case WR_SIM_STEPPED:
+            if (wr_sim_now_ns(sim->world) == now_ns) break;
+            now_ns = wr_sim_now_ns(sim->world);
+            steps = 0;
             break;
         case WR_SIM_REACHED:
             *reached = true;
             return 0;
         case WR_SIM_IDLE:
             return WEIR_ETIMEDOUT;
-        case WR_SIM_STUCK:
-            return WEIR_ELIMIT;
         }
     }
     return 0;

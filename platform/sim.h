@@ -17,6 +17,10 @@
 
 extern const struct wr_cq_ops wr_cq_sim;
 
+/* wr_sim_broken: a rule of the contract is broken: prints which, and aborts. Not an assertion of ours, so it holds in
+ * every build: where a kernel would let a caller's mistake pass, the simulator ends the program. */
+_Noreturn void wr_sim_broken(const char *rule);
+
 #define WR_SIM_EPOCH_NS UINT64_C(1000000000)
 #define WR_SIM_FOREVER  UINT64_MAX
 
@@ -79,10 +83,7 @@ enum wr_sim_progress {
     WR_SIM_STEPPED, /* something has happened */
     WR_SIM_REACHED, /* nothing more happens until the time that was given, and that is now */
     WR_SIM_IDLE,    /* nothing more can happen at all: no event, no alarm; the clock stands still */
-    WR_SIM_STUCK,   /* the clock has not moved for WR_SIM_STEPS_MAX steps: owners that keep each other busy */
 };
-
-enum { WR_SIM_STEPS_MAX = 10000000 };
 
 /* wr_sim_step: the next thing that happens, at `until_ns` at the latest: an event of the network, or one pass of an
  * owner that has something to do. Of several that may come first, the seed chooses. */

@@ -33,12 +33,8 @@ typedef struct wr_sim_queue wr_sim_queue;
 typedef struct wr_sim_segment wr_sim_segment;
 typedef struct wr_sim_socket wr_sim_socket;
 
-/* WR_SIM_RULE: a rule of the contract (cq.h) that the caller must keep. Not an assertion of ours, so it holds in every
- * build: where a kernel would let a mistake pass, the simulator ends the program and says which. */
+/* WR_SIM_RULE: what the caller must keep of the contract (cq.h). */
 #define WR_SIM_RULE(holds, rule) ((holds) ? (void)0 : wr_sim_broken(rule))
-
-/* wr_sim_broken: prints the rule, and aborts. */
-_Noreturn void wr_sim_broken(const char *rule);
 
 /* ---- what is yet to come (event.c) ---- */
 
@@ -192,7 +188,6 @@ struct wr_sim {
     uint64_t now_ns;
     uint64_t trace_hash;
     uint64_t chances[WR_FAULTS]; /* opportunities so far */
-    uint64_t steps;              /* since the clock moved */
     wr_sim_events events;
     wr_table files;
     wr_sim_file *listeners;
@@ -201,7 +196,7 @@ struct wr_sim {
     uint32_t cut_count, cut_room;
     uint32_t numbers; /* of files, given out */
     uint32_t queue_numbers;
-    uint32_t open;   /* counted files */
+    uint32_t open; /* counted files */
     bool stepping, live;
     uint16_t next_port, next_listen_port;
     const char *thread; /* the one thread that uses it; see wr_sim_enter */
