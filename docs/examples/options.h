@@ -13,8 +13,8 @@ struct option_texts {
     size_t count;
 };
 
-/* An option and its value: "--name VALUE" or "--name=VALUE"; a flag has none. Exactly one of the pointers is set; it says what kind of
- * value this is, and where to put it. What the command line does not mention stays as it was. */
+/* An option and its value: "--name VALUE" or "--name=VALUE"; a flag has none. Exactly one of the pointers is set; it
+ * says what kind of value this is, and where to put it. What the command line does not mention stays as it was. */
 struct option {
     const char *name;
     const char *value; /* what the help calls it; not needed with choices, and not with a flag */
