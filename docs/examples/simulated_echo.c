@@ -44,6 +44,7 @@ struct client {
     weir_conn_id conn; /* 0: none */
     uint32_t number;
     uint64_t next_sent, next_answer;
+    bool talks; /* a timer for the next line is running */
 };
 
 /* ---- the server ---- */
@@ -69,7 +70,8 @@ static void say(weir_runtime *runtime, void *data)
 {
     struct client *client = data;
     char line[64];
-    if (client->conn == 0) return; /* lost meanwhile; it says more when it is back */
+    client->talks = client->conn != 0;
+    if (!client->talks) return; /* lost meanwhile; it says more when it is back */
     int size = snprintf(line, sizeof line, "%" PRIu32 " %" PRIu64 "\n", client->number, client->next_sent);
     if (weir_send_to(runtime, client->conn, line, (size_t)size) == 0) { /* else the same line is next again */
         client->next_sent++;
@@ -83,6 +85,8 @@ static void client_open(weir_conn *conn)
     struct client *client = weir_conn_data(conn);
     client->conn = weir_conn_get_id(conn);
     client->next_answer = client->next_sent; /* what was under way in the connection before is lost with it */
+    if (client->talks) return;
+    client->talks = true;
     weir_post_after(weir_conn_runtime(conn), 0, client->number % client->run->settings->interval_ms, say, client);
 }
 
@@ -96,8 +100,8 @@ static void client_message(weir_conn *conn, const void *bytes, size_t size)
     client->run->answered++;
     if (size == (size_t)length && memcmp(bytes, expected, size) == 0) return;
     client->run->wrong++;
-    printf("%.6f s: client %" PRIu32 " expected '%.*s' and got '%.*s'\n",
-           (double)weir_sim_now_ns(client->run->sim) / 1e9, client->number, length - 1, expected, (int)size - 1,
+    printf("%" PRIu64 " us: client %" PRIu32 " expected '%.*s' and got '%.*s'\n",
+           weir_sim_now_ns(client->run->sim) / 1000, client->number, length - 1, expected, (int)size - 1,
            (const char *)bytes);
     weir_abort(conn);
 }

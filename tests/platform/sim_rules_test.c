@@ -11,13 +11,13 @@ static FILE *run(const char *name)
 {
     char command[512];
 #ifdef _WIN32
-    snprintf(command, sizeof command, "\"" WR_BREAK_RULE_PROGRAM "\" %s 2>&1", name);
+    snprintf(command, sizeof command, "\"" WR_BREAK_RULE_PROGRAM "\" %.60s 2>&1", name);
     for (char *c = command; *c; c++) { /* a '/' would be an option to the shell */
         if (*c == '/') *c = '\\';
     }
     return _popen(command, "r");
 #else
-    snprintf(command, sizeof command, "'" WR_BREAK_RULE_PROGRAM "' %s 2>&1", name);
+    snprintf(command, sizeof command, "'" WR_BREAK_RULE_PROGRAM "' %.60s 2>&1", name);
     return popen(command, "r");
 #endif
 }
