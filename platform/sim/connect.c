@@ -134,12 +134,18 @@ static void try_again(wr_sim *sim, wr_sim_file *file, enum wr_sim_event_kind kin
 {
     if (file->given_up) {
         finish(sim, file, WEIR_ECANCELED);
-    } else if (file->attempts == WR_SIM_SYN_RETRIES) {
-        finish(sim, file, WEIR_ETIMEDOUT);
-    } else {
-        wr_sim_note(sim, WR_NOTE_UNREACHED, file, file->attempts);
-        wr_sim_schedule(sim, file, kind, sim->now_ns + (RETRY_NS << file->attempts++));
+        return;
     }
+    wr_sim_note(sim, WR_NOTE_UNREACHED, file, file->attempts);
+    wr_sim_schedule(sim, file, kind, sim->now_ns + (RETRY_NS << file->attempts++));
+}
+
+/* The wait after the last try is over too. */
+static bool is_tired(wr_sim *sim, wr_sim_file *file)
+{
+    if (file->attempts <= WR_SIM_SYN_RETRIES) return false;
+    finish(sim, file, file->given_up ? WEIR_ECANCELED : WEIR_ETIMEDOUT);
+    return true;
 }
 
 /* ---- the other end ---- */
@@ -184,11 +190,12 @@ static bool enter_backlog(wr_sim *sim, wr_sim_file *listener, wr_sim_file *clien
 
 void wr_sim_syn(wr_sim *sim, wr_sim_file *file)
 {
+    if (is_tired(sim, file)) return;
     if (wr_sim_is_foreign(&file->remote)) {
         answer(sim, file, WEIR_EHOSTUNREACH);
         return;
     }
-    if (wr_sim_is_cut(sim, &file->local, &file->remote)) {
+    if (wr_sim_is_cut(sim, &file->local, &file->remote) || wr_sim_strikes(sim, WR_FAULT_LOSS)) {
         try_again(sim, file, WR_EVENT_SYN);
         return;
     }
@@ -203,6 +210,7 @@ void wr_sim_syn(wr_sim *sim, wr_sim_file *file)
 
 void wr_sim_answer(wr_sim *sim, wr_sim_file *file)
 {
+    if (is_tired(sim, file)) return;
     if (wr_sim_is_cut(sim, &file->local, &file->remote))
         try_again(sim, file, WR_EVENT_ANSWER);
     else

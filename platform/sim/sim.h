@@ -22,7 +22,7 @@ enum {
     WR_SIM_SEGMENT_MAX = 16 * 1024,
     WR_SIM_BUFFER_SIZE = 16 * 1024,
     WR_SIM_ACCEPT_BATCH = 16,  /* accepts a wait and listener */
-    WR_SIM_SYN_RETRIES = 6,    /* after 1, 2, 4… s, and then WEIR_ETIMEDOUT: as Linux has it */
+    WR_SIM_SYN_RETRIES = 6,    /* after 1, 2, 4… 32 s, and after another 64 WEIR_ETIMEDOUT: as Linux has it */
     WR_SIM_RETRANSMITS = 8,    /* of one segment; then it comes through */
     WR_SIM_PORT_FIRST = 32768, /* of those that connects get */
     WR_SIM_PORT_BOUND = 49152, /* and from here on, listeners */
@@ -33,12 +33,8 @@ typedef struct wr_sim_queue wr_sim_queue;
 typedef struct wr_sim_segment wr_sim_segment;
 typedef struct wr_sim_socket wr_sim_socket;
 
-/* WR_SIM_RULE: a rule of the contract (cq.h) that the caller must keep. Not an assertion of ours, so it holds in every
- * build: where a kernel would let a mistake pass, the simulator ends the program and says which. */
+/* WR_SIM_RULE: what the caller must keep of the contract (cq.h). */
 #define WR_SIM_RULE(holds, rule) ((holds) ? (void)0 : wr_sim_broken(rule))
-
-/* wr_sim_broken: prints the rule, and aborts. */
-_Noreturn void wr_sim_broken(const char *rule);
 
 /* ---- what is yet to come (event.c) ---- */
 
@@ -193,7 +189,6 @@ struct wr_sim {
     uint64_t now_ns;
     uint64_t trace_hash;
     uint64_t chances[WR_FAULTS]; /* opportunities so far */
-    uint64_t steps;              /* since the clock moved */
     wr_sim_events events;
     wr_table files;
     wr_sim_file *listeners;
@@ -202,9 +197,8 @@ struct wr_sim {
     uint32_t cut_count, cut_room;
     uint32_t numbers; /* of files, given out */
     uint32_t queue_numbers;
-    uint32_t open;   /* counted files */
-    uint32_t driven; /* queues that are */
-    bool stepping;
+    uint32_t open; /* counted files */
+    bool stepping, live;
     uint16_t next_port, next_listen_port;
     const char *thread; /* the one thread that uses it; see wr_sim_enter */
     /* With options.threads: */
@@ -327,6 +321,9 @@ enum wr_sim_note {
 
 /* wr_sim_note: adds to the trace; `file` may be NULL. */
 void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number);
+
+/* wr_sim_note_cut: the same for WR_NOTE_CUT and WR_NOTE_HEAL; `a` NULL: every cut, `b` NULL: all other hosts. */
+void wr_sim_note_cut(wr_sim *sim, enum wr_sim_note note, const wr_addr *a, const wr_addr *b);
 
 /* wr_sim_sum: a checksum of bytes, going on from `sum`. */
 uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size);
