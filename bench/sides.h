@@ -7,13 +7,13 @@
 
 struct side {
     const struct workload *workload;
-    const struct peer *peer; /* NULL for the side that is not the contender's */
+    const struct peer *peer; /* NULL for the side that is not the contender's, when it runs alone */
     struct job job;
 };
 
-/* Bodies for process_start; `argument` is a struct side. The server answers MESSAGE_USAGE, the driver MESSAGE_BURST. */
-void side_server(int control, const void *argument);
-void side_driver(int control, const void *argument);
+/* side_run: what a child does. The server answers MESSAGE_USAGE, the driver MESSAGE_BURST. A driver returns when the
+ * parent has gone. */
+void side_run(const struct task *task);
 
 /* One burst of an open driver. */
 void side_burst(const struct driver *driver, void *state, const struct order *order, struct outcome *out);
