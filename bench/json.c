@@ -20,6 +20,10 @@ static void write_string(FILE *file, const char *name, const char *text)
 
 static void write_spread(FILE *file, const char *name, const struct spread *spread)
 {
+    if (spread->values == 0) {
+        fprintf(file, "\"%s\": null", name);
+        return;
+    }
     fprintf(file, "\"%s\": {\"q1\": %.4f, \"median\": %.4f, \"q3\": %.4f}", name, spread->low, spread->median,
             spread->high);
 }

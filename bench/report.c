@@ -1,7 +1,6 @@
 #include "report.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "machine.h"
 #include "summary.h"
@@ -63,8 +62,10 @@ void report_header(const struct contest *contest)
 static void print_row(const struct contest *contest, unsigned which, const struct summary *summary)
 {
     const struct contender *contender = &contest->contenders[which];
-    char ratio[32] = "1.00";
-    if (which > 0) {
+    char ratio[32] = "-";
+    if (which == 0) {
+        snprintf(ratio, sizeof ratio, "1.00");
+    } else if (summary->ratio.values > 0) {
         snprintf(ratio, sizeof ratio, "%.2f (%.2f-%.2f)", summary->ratio.median, summary->ratio.low,
                  summary->ratio.high);
     }
