@@ -18,8 +18,8 @@ void side_run(const struct task *task);
 /* One burst of an open driver. */
 void side_burst(const struct driver *driver, void *state, const struct order *order, struct outcome *out);
 
-/* side_serve_alone: prints the port, and serves until stdin ends or `seconds` (0: no limit) have passed. Never returns.
- * side_drive_alone: one burst, and what came of it. */
+/* side_serve_alone: prints the port, and serves until stdin ends or `seconds` (0: no limit) have passed.
+ * side_drive_alone: one burst, and what came of it. Neither returns. */
 void side_serve_alone(const struct side *side, double seconds);
 void side_drive_alone(const struct side *side, const struct order *order);
 

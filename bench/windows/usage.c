@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-enum { CALIBRATIONS = 3, CALIBRATION_MS = 2, NS_PER_FILETIME = 100 };
+enum { NS_PER_FILETIME = 100 };
 
 uint64_t clock_ns(void)
 {
@@ -16,24 +16,17 @@ uint64_t clock_ns(void)
 }
 
 /* Windows counts a process's cycles exactly, at each change of threads, and its time by looking at each clock tick who
- * runs. So the cycles are taken where they are to be had (Wine does not count them), and turned into time by a rate
- * that this finds out: how many of them a thread gets that does nothing but watch the clock. The best of three, because
- * whatever takes the core away in between costs cycles. 0: there are none. */
+ * runs. So the cycles are taken where they are to be had (Wine does not count them), and turned into time by the rate
+ * at which the system found the processor to count when it started. It is the same number for all processes, so that
+ * ratios are exact whatever it is worth. 0: there are no cycles. */
 static double find_ns_per_cycle(void)
 {
-    double most_per_ns = 0;
-    for (int i = 0; i < CALIBRATIONS; i++) {
-        ULONG64 before, after;
-        uint64_t start_ns = clock_ns(), elapsed_ns;
-        if (!QueryThreadCycleTime(GetCurrentThread(), &before)) return 0;
-        do {
-            elapsed_ns = clock_ns() - start_ns;
-        } while (elapsed_ns < CALIBRATION_MS * (uint64_t)NS_PER_MS);
-        if (!QueryThreadCycleTime(GetCurrentThread(), &after)) return 0;
-        double per_ns = (double)(after - before) / (double)elapsed_ns;
-        if (per_ns > most_per_ns) most_per_ns = per_ns;
-    }
-    return most_per_ns > 0 ? 1 / most_per_ns : 0;
+    ULONG64 cycles;
+    DWORD mhz = 0, size = sizeof mhz;
+    if (!QueryProcessCycleTime(GetCurrentProcess(), &cycles)) return 0;
+    RegGetValueA(HKEY_LOCAL_MACHINE, "HARDWARE\\DESCRIPTION\\System\\CentralProcessor\\0", "~MHz", RRF_RT_REG_DWORD,
+                 NULL, &mhz, &size);
+    return mhz > 0 ? 1000.0 / mhz : 0;
 }
 
 /* One thread of a process asks for its usage, so this needs no lock. */
@@ -55,7 +48,7 @@ struct usage usage_now(void)
 {
     FILETIME created, ended, system, user;
     ULONG64 cycles;
-    double scale = ns_per_cycle(); /* first: finding it out costs time */
+    double scale = ns_per_cycle();
     struct usage usage = { 0 };
     if (GetProcessTimes(GetCurrentProcess(), &created, &ended, &system, &user)) {
         usage.user_ns = from_filetime(user);
