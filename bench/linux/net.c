@@ -7,10 +7,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "driver.h"
 #include "fail.h"
 #include "linux/socket.h"
 
-enum { EVENTS_MAX = 256, SILENCE_MS = 5000 };
+enum { EVENTS_MAX = 256 };
 
 struct stream {
     int fd;

@@ -25,7 +25,6 @@ enum {
     ACCEPT_BATCH = 16,
     READS_MAX = 4, /* full buffers of one connection before the others have their turn */
     BUFFER = 64 * 1024,
-    SILENCE_MS = 5000,
 };
 
 static const uint32_t readable = EPOLLIN | EPOLLRDHUP | EPOLLET;

@@ -18,7 +18,6 @@ enum {
     PACKETS_MAX = 256,
     TURNS_MAX = 8, /* results of one connection that come at once, before the others have their turn */
     BUFFER = 16 * 1024,
-    SILENCE_MS = 5000,
 };
 
 static const char *version(void)

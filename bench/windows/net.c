@@ -2,10 +2,11 @@
 
 #include <stdlib.h>
 
+#include "driver.h"
 #include "fail.h"
 #include "windows/socket.h"
 
-enum { PACKETS_MAX = 256, SILENCE_MS = 5000 };
+enum { PACKETS_MAX = 256 };
 
 enum state { CLOSED, CONNECTING, AWAITS_END, OPEN };
 

@@ -8,7 +8,7 @@
 #include "net.h"
 #include "workload.h"
 
-enum { EVENTS_MAX = 256, SILENCE_MS = 5000 };
+enum { EVENTS_MAX = 256 };
 
 struct load {
     struct address server;

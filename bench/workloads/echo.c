@@ -6,7 +6,7 @@
 #include "net.h"
 #include "workload.h"
 
-enum { EVENTS_MAX = 256, SILENCE_MS = 5000, CHUNK = 64 * 1024 };
+enum { EVENTS_MAX = 256, CHUNK = 64 * 1024 };
 
 struct client {
     size_t owed;     /* bytes of messages begun that the system has not taken yet */
