@@ -12,6 +12,7 @@ checks=(
     extensions "what MSVC shall compile uses an extension only where __GNUC__ is asked for"
     headers "public headers compile alone as C11 and as C++17"
     doc_comments "public functions have a comment that names them and says who may call them"
+    proof "each test that docs/windows-proof.md names is there"
     whitespace "no tabs, no spaces at the end of a line, a line end at the end of a file"
     length "C files have at most 620 lines"
     notes "nothing is left to do"
@@ -112,6 +113,17 @@ check_doc_comments() {
             next
         }
         { comment = "" }'
+}
+
+# A name of a test is long enough to be told from that of a file. One that ends in … stands for several.
+check_proof() {
+    local tests line name
+    tests=$(files 'tests/*' | xargs -r grep -hoE '^([A-Z_]*TEST[A-Z_]*|Test)\([a-z0-9_]+, [a-z0-9_]+|^test_[a-z0-9_]+' |
+        sed -E 's/.*, |^test_//')
+    # shellcheck disable=SC2016 # they are Markdown's
+    files docs/windows-proof.md | xargs -r grep -noE '`[a-z0-9_]{15,}(`|…)' | tr -d '`' | while IFS=: read -r line name; do
+        grep -qE "^${name/%…/.*}$" <<<"$tests" || echo "docs/windows-proof.md:$line: there is no test $name"
+    done
 }
 
 check_whitespace() {
