@@ -50,10 +50,10 @@ wr_sim_file *wr_sim_find_listener(wr_sim *sim, const wr_addr *addr, const char *
         count = matches > best ? 1 : count + 1;
         best = matches;
     }
-    if (count == 0) return NULL;
-    uint64_t choice = wr_random_below(&sim->random, count);
-    for (wr_sim_file *file = sim->listeners;; file = file->next)
+    uint64_t choice = count > 0 ? wr_random_below(&sim->random, count) : 0;
+    for (wr_sim_file *file = sim->listeners; file; file = file->next)
         if (match(file, addr, path) == best && choice-- == 0) return file;
+    return NULL;
 }
 
 /* Whether the two cannot have one port both. */

@@ -21,9 +21,11 @@
 enum {
     WR_SIM_SEGMENT_MAX = 16 * 1024,
     WR_SIM_BUFFER_SIZE = 16 * 1024,
-    WR_SIM_ACCEPT_BATCH = 16,  /* accepts a wait and listener */
-    WR_SIM_SYN_RETRIES = 6,    /* after 1, 2, 4… 32 s, and after another 64 WEIR_ETIMEDOUT: as Linux has it */
-    WR_SIM_RETRANSMITS = 8,    /* of one segment; then it comes through */
+    WR_SIM_SUM_MAX =
+        256 * 1024,           /* bytes of a send that are watched until its completion: as many as core sends at once */
+    WR_SIM_ACCEPT_BATCH = 16, /* accepts a wait and listener */
+    WR_SIM_SYN_RETRIES = 6,   /* after 1, 2, 4… 32 s, and after another 64 WEIR_ETIMEDOUT: as Linux has it */
+    WR_SIM_RETRANSMITS = 8,   /* of one segment; then it comes through */
     WR_SIM_PORT_FIRST = 32768, /* of those that connects get */
     WR_SIM_PORT_BOUND = 49152, /* and from here on, listeners */
 };
@@ -386,6 +388,8 @@ unsigned wr_sim_serve_recv(wr_sim_queue *queue, wr_sim_socket *socket, wr_comple
 
 /* wr_sim_part: a recv that is pending at the close may have its bytes already; the seed chooses. */
 void wr_sim_part(wr_sim_queue *queue, wr_sim_socket *socket);
+
+/* wr_sim_slices_sum: a checksum of the first WR_SIM_SUM_MAX bytes. */
 uint64_t wr_sim_slices_sum(const wr_slice *slices);
 
 #endif

@@ -51,8 +51,8 @@ typedef struct world {
     wr_cq *cq;
     wr_sim *sim; /* of the simulator's queues: where they live */
     world_memory memory;
-    unsigned capacity; /* of a wait */
-    unsigned turns;    /* final completions so far */
+    unsigned capacity;   /* of a wait */
+    unsigned turns;      /* final completions so far */
     bool awaits_threads; /* what a test waits for may be another thread's to do */
     deed *in_flight;
     char path[64]; /* of a Unix-domain socket; empty until one is asked for */
