@@ -7,12 +7,6 @@
 
 /* ---- addresses ---- */
 
-static bool is_unspecified(const wr_addr *addr)
-{
-    static const uint8_t unspecified[16];
-    return memcmp(addr->ip, unspecified, sizeof addr->ip) == 0;
-}
-
 static bool is_loopback(const wr_addr *addr)
 {
     static const uint8_t ipv6[16] = { [15] = 1 };
@@ -48,12 +42,12 @@ static int set_addresses(wr_sim *sim, wr_sim_file *file, const wr_connect_params
     file->remote = params->remote.addr;
     file->local = (wr_addr){ .family = file->remote.family };
     if (file->remote.family == WR_FAMILY_UNIX) return wr_sim_has_folder(params->remote.path) ? 0 : WEIR_ENOENT;
-    if (is_unspecified(&file->remote)) set_loopback(&file->remote);
+    if (wr_sim_is_any(&file->remote)) set_loopback(&file->remote);
     if (params->local) {
         if (wr_sim_is_foreign(params->local)) return WEIR_EADDRNOTAVAIL;
         file->local = *params->local;
     }
-    if (is_unspecified(&file->local)) {
+    if (wr_sim_is_any(&file->local)) {
         if (is_loopback(&file->remote))
             set_loopback(&file->local);
         else
@@ -184,7 +178,7 @@ static bool enter_backlog(wr_sim *sim, wr_sim_file *listener, wr_sim_file *clien
         backlog->first = file;
     backlog->last = file;
     backlog->count++;
-    wr_sim_wake(sim, listener);
+    wr_sim_wake(listener);
     return true;
 }
 

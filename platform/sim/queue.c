@@ -44,9 +44,8 @@ static void queue_socket(wr_sim_queue *queue, wr_sim_socket *socket)
     later->first = socket->record.slot;
 }
 
-void wr_sim_wake(wr_sim *sim, wr_sim_file *file)
+void wr_sim_wake(const wr_sim_file *file)
 {
-    (void)sim;
     if (file->socket && file->socket->in) queue_socket(file->queue, file->socket);
 }
 

@@ -232,9 +232,11 @@ static bool step_one(wr_sim *sim)
         wr_sim_run_event(sim);
         return true;
     }
-    wr_sim_queue *queue = sim->queues;
-    while (!wants_step(sim, queue) || choice-- > 0) queue = queue->next;
-    step_queue(sim, queue);
+    for (wr_sim_queue *queue = sim->queues; queue; queue = queue->next) {
+        if (!wants_step(sim, queue) || choice-- > 0) continue;
+        step_queue(sim, queue);
+        break;
+    }
     return true;
 }
 

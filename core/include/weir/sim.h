@@ -3,7 +3,7 @@
  *
  * Make one, and runtimes with weir_runtime_options.sim; then listen and connect as ever, and let it run. Nothing moves
  * but inside weir_sim_run and its kin: there the runtimes' workers take turns, and the clock jumps from one event to
- * the next. What happens when, in which order and what goes wrong, is drawn from the seed: the same program with the
+ * the next. What happens when, in which order, and what goes wrong is drawn from the seed: the same program with the
  * same seed does the same on every system, and weir_sim_trace_hash says whether it did. docs/guide/simulation.md shows
  * how to test a server so.
  *
@@ -13,11 +13,10 @@
  * - Every IPv4 and IPv6 address is some host's here, and may be listened on, but for 192.0.2.0/24, which none has.
  *   Connections without a local address come from 198.18.0.1 or [2001:2::1], those to the loopback from the loopback.
  *   Paths of Unix-domain sockets are names without files.
- * - weir_runtime_run and weir_runtime_wait run the simulator until that runtime has stopped, or give up with
- * WEIR_ESTATE when nothing more can happen. weir_runtime_start returns at once: no thread is started.
- * weir_runtime_destroy drains in virtual time, within stop_timeout_ms. weir_poll lets the whole simulator go on until
- * the manual runtime has something to do, or its timeout has passed, in virtual time. weir_sleep_ms sleeps in real
- * time.
+ * - weir_runtime_run and weir_runtime_wait run the simulator until that runtime has stopped; WEIR_ESTATE: nothing more
+ *   can happen before that. weir_runtime_start starts no thread. weir_runtime_destroy drains in virtual time. weir_poll
+ *   lets the whole simulator go on until the manual runtime has something to do, or its timeout has passed in virtual
+ *   time, or nothing more can happen. weir_sleep_ms sleeps in real time.
  * - A broken rule in weir itself or in the use of its parts ends the program with a message, in release builds too. */
 #ifndef WEIR_SIM_H
 #define WEIR_SIM_H
