@@ -307,6 +307,8 @@ Test(runtime_stop, while_connections_pour_in_and_out_ends_each_of_them, .timeout
         world w = { .runtime_options = { .workers = 3, .stop_timeout_ms = 500, .max_connections = 200 },
                     .listen_options.placement = round % 2 ? WEIR_PLACEMENT_SPREAD : WEIR_PLACEMENT_BALANCED };
         world_start(&w);
+        raw_peer stays = world_connect(&w); /* to hear of the stop: the others may all have gone just then */
+        WORLD_AWAIT(&w, w.opened == 1);
         flood in = { .w = &w, .port = w.port }, out = { .w = &w, .port = w.port };
         cr_assert_eq(wr_thread_start(&in.thread, "in", connect_for_ever, &in), 0);
         cr_assert_eq(wr_thread_start(&out.thread, "out", send_for_ever, &out), 0);
@@ -316,6 +318,7 @@ Test(runtime_stop, while_connections_pour_in_and_out_ends_each_of_them, .timeout
         in.done = out.done = true;
         wr_thread_join(&in.thread);
         wr_thread_join(&out.thread);
+        raw_close(stays);
         world_stop(&w); /* checks that each has closed */
         cr_assert_gt(w.stopped, 0);
     }
