@@ -152,7 +152,7 @@ static void lead(storm *s, void (*turn)(storm *s, raider *r))
 {
     for (uint32_t i = 0; i < RAIDERS_MAX; i++) raiders[i] = (raider){ .fd = -1, .number = i };
     uint64_t next_ns = 0;
-    while (storm_phase_now(s) < STORM_AFTER || storm_phase_now(s) == STORM_STOP) {
+    while (storm_phase_now(s) < STORM_LEAVE || storm_phase_now(s) == STORM_STOP) {
         if (!attacks_now(s) || storm_now_ns() < next_ns) {
             storm_nap();
             continue;

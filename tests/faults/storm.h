@@ -6,7 +6,8 @@
  *   CALM    they ask, alone
  *   ATTACK  the raiders do what they are there for, the guests go on
  *   HOLD    the raiders keep what they have and do nothing more; the guests finish what they have asked, and are silent
- *   AFTER   the raiders are gone, the guests ask again
+ *   LEAVE   the raiders go
+ *   AFTER   they are gone, the guests ask again
  *   STOP    like ATTACK, but the server is stopping: an orderly end is no loss
  *   END     all leave */
 #ifndef WR_TEST_STORM_H
@@ -28,7 +29,16 @@ enum {
     STORM_IDLE_MS = 2000,
 };
 
-enum storm_phase { STORM_GATHER, STORM_CALM, STORM_ATTACK, STORM_HOLD, STORM_AFTER, STORM_STOP, STORM_END };
+enum storm_phase {
+    STORM_GATHER,
+    STORM_CALM,
+    STORM_ATTACK,
+    STORM_HOLD,
+    STORM_LEAVE,
+    STORM_AFTER,
+    STORM_STOP,
+    STORM_END
+};
 
 typedef struct storm storm;
 
