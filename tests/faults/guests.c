@@ -155,10 +155,8 @@ static void connected(guest *g)
     (void)getsockopt(g->fd, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error)
         meet_end(g, error);
-    else if (g->visits)
-        ask(g);
     else
-        rest(g);
+        ask(g); /* at once: there may be a deadline for the first message */
 }
 
 static bool may_ask(const guest *g, enum storm_phase phase)

@@ -9,7 +9,8 @@
  *   LEAVE   the raiders go
  *   AFTER   they are gone, the guests ask again
  *   STOP    like ATTACK, but the server is stopping: an orderly end is no loss
- *   END     all leave */
+ *   END     all leave
+ *   OVER    nothing needs to be carried any more */
 #ifndef WR_TEST_STORM_H
 #define WR_TEST_STORM_H
 
@@ -19,6 +20,7 @@
 
 #include "bench/histogram.h"
 #include "core/raw.h"
+#include "faults/link.h"
 
 enum {
     STORM_GUESTS = 20,  /* connections that stay */
@@ -37,7 +39,8 @@ enum storm_phase {
     STORM_LEAVE,
     STORM_AFTER,
     STORM_STOP,
-    STORM_END
+    STORM_END,
+    STORM_OVER
 };
 
 typedef struct storm storm;
@@ -53,8 +56,9 @@ typedef struct storm_raid {
 struct storm {
     /* Written before the others start. */
     storm_raid raid;
-    uint32_t host;      /* of the server, host byte order */
-    bool loops;         /* it is on the loopback: there are many source addresses */
+    uint32_t host; /* of the server, host byte order */
+    bool loops;    /* it is on the loopback: there are many source addresses */
+    const link_terms *link;
     bool visits;        /* visitors come, */
     bool visits_beside; /* during the attack too */
 
