@@ -5,7 +5,15 @@
 #include "core/host.h"
 #include "core/world.h"
 
-enum { LARGE = 40000, SHARED = 20000, REPLY = 3 + LARGE + SHARED + 2, ALLOCATIONS_MAX = 500 };
+enum {
+    LARGE = 40000,
+    SHARED = 20000,
+    REPLY = 3 + LARGE + SHARED + 2,
+    LINE = 600, /* in two halves, so that the tail for the first one must grow */
+    ALLOCATIONS_MAX = 500,
+};
+
+static char line[LINE];
 
 typedef struct play {
     world *w;
@@ -40,8 +48,8 @@ static void server_message(weir_conn *conn, const void *bytes, size_t size)
 {
     static const char large[LARGE];
     play *p = world_data(conn);
-    cr_assert_eq(size, 6);
-    cr_assert_arr_eq(bytes, "hello\n", 6);
+    cr_assert_eq(size, LINE);
+    cr_assert_arr_eq(bytes, line, LINE);
     (void)weir_send(conn, "abc", 3);
     (void)weir_send(conn, large, sizeof large);
     (void)weir_send_buf(conn, p->shared);
@@ -53,14 +61,15 @@ static void server_message(weir_conn *conn, const void *bytes, size_t size)
 static void say_rest(weir_runtime *runtime, void *data)
 {
     play *p = data;
-    if (tells(p, weir_send_to(runtime, p->client, "lo\n", 3))) tells(p, weir_abort_id(runtime, p->client));
+    if (tells(p, weir_send_to(runtime, p->client, line + LINE / 2, LINE / 2)))
+        tells(p, weir_abort_id(runtime, p->client));
 }
 
 static void client_open(weir_conn *conn)
 {
     play *p = world_data(conn);
     p->client = weir_conn_get_id(conn);
-    if (weir_send(conn, "hel", 3) != 0) return;
+    if (weir_send(conn, line, LINE / 2) != 0) return;
     if (tells(p, weir_post_after(weir_conn_runtime(conn), weir_conn_worker(conn), 2, say_rest, p))) weir_abort(conn);
 }
 
@@ -112,7 +121,9 @@ static bool drive(play *p)
     if (tells(p, weir_listen(p->w->runtime, "127.0.0.1:0", &wrapped, &options, &p->listener))) return false;
     wrapped = world_wrap(p->w, &client);
     weir_conn_id id;
-    if (tells(p, weir_connect(p->w->runtime, weir_listener_address(p->listener).text, &wrapped, NULL, &id)))
+    /* The last worker: the listener's is another one, if there is another, and hands its end over to this one. */
+    const weir_connect_options there = { .worker = weir_runtime_workers(p->w->runtime) };
+    if (tells(p, weir_connect(p->w->runtime, weir_listener_address(p->listener).text, &wrapped, &there, &id)))
         return false;
     WORLD_AWAIT(p->w, p->ended == 1);
     if (weir_stats_text(p->w->runtime, text, sizeof text) == 0) atomic_fetch_add(&p->told, 1);
@@ -141,6 +152,8 @@ static bool attempt(int64_t n, bool manual)
     play p = { .w = &w, .shared = weir_buf_create(SHARED) };
     cr_assert_not_null(p.shared);
     memset(weir_buf_bytes(p.shared), 1, SHARED);
+    memset(line, 'x', LINE);
+    line[LINE - 1] = '\n';
     w.runtime_options.log = log_line;
     w.runtime_options.log_data = &p;
     world_start(&w);
