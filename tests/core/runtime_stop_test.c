@@ -1,5 +1,6 @@
 /* How a runtime stops: whoever asks, what is owed arrives, nobody holds it up, and every connection hears of it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/connecting.h"
@@ -264,6 +265,52 @@ Test(runtime_stop, on_stop_may_abort)
     cr_assert_eq(raw_await_end(peer), RAW_RESET);
     raw_close(peer);
     world_stop(&w);
+}
+
+/* ---- while a listener comes ---- */
+
+typedef struct stopper {
+    weir_runtime *runtime; /* to be stopped by the next allocation */
+} stopper;
+
+static void *stopping_alloc(size_t size, void *data)
+{
+    stopper *s = data;
+    weir_runtime *runtime = s->runtime;
+    s->runtime = NULL;
+    if (runtime) weir_runtime_stop(runtime);
+    return malloc(size);
+}
+
+static void stopping_free(void *block, size_t size, void *data)
+{
+    (void)size;
+    (void)data;
+    free(block);
+}
+
+/* weir_listen has looked whether the runtime stops, and allocates next: the stop reaches the worker first. */
+Test(runtime_stop, that_overtakes_a_listener_closes_it)
+{
+    stopper s = { NULL };
+    const weir_allocator allocator = { .alloc = stopping_alloc, .free = stopping_free, .data = &s };
+    const weir_protocol protocol = { 0 };
+    unsigned descriptors = raw_descriptors();
+    weir_runtime *runtime;
+    weir_listener *listener;
+    cr_assert_eq(
+        weir_runtime_create(&runtime,
+                            &(weir_runtime_options){ .manual = true, .max_connections = 64, .allocator = &allocator }),
+        0);
+    s.runtime = runtime;
+    cr_assert_eq(weir_listen(runtime, "127.0.0.1:0", &protocol, NULL, &listener), 0);
+    cr_assert_null(s.runtime);
+    uint16_t port = weir_listener_address(listener).port;
+    while (weir_poll(runtime, 0) >= 0) continue;
+    cr_assert_eq(weir_poll(runtime, 0), WEIR_ESTOPPED);
+    cr_assert(host_connect_is_refused("127.0.0.1", port));
+    weir_runtime_destroy(runtime);
+    cr_assert_eq(raw_descriptors(), descriptors);
 }
 
 /* ---- while all is busy ---- */

@@ -147,6 +147,7 @@ static void exchange(raw_peer peer)
 static bool attempt(int64_t n, bool manual)
 {
     world w = { .protocol = { .on_message = echo },
+                .listen_options.placement = WEIR_PLACEMENT_BALANCED, /* so the bystander is the first worker's */
                 .manual = manual,
                 .runtime_options = { .workers = manual ? 1 : 2, .max_connections = 64, .stop_timeout_ms = 500 } };
     play p = { .w = &w, .shared = weir_buf_create(SHARED) };
