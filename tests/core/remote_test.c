@@ -478,6 +478,32 @@ Test(remote, without_memory_a_request_is_refused_and_no_limit_is_used_up)
     weir_buf_release(buf);
 }
 
+static void ignore_slow(weir_conn *conn, size_t queued)
+{
+    (void)conn;
+    (void)queued;
+}
+
+Test(remote, a_notice_that_could_not_be_sent_for_want_of_memory_is_sent_with_the_next_refusal)
+{
+    world w = { .manual = true,
+                .protocol = { .on_slow = ignore_slow,
+                              .outbox = { .soft_limit = 10, .hard_limit = 10, .policy = WEIR_SLOW_NOTIFY } } };
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    WORLD_AWAIT(&w, w.opened == 1);
+    world_refuse(&w, 0);
+    cr_assert_eq(weir_send_to(w.runtime, w.id, "over ten bytes", 14), WEIR_ESLOW);
+    world_settle(&w);
+    cr_assert_eq(w.slowed, 0);
+    world_refuse(&w, -1);
+    cr_assert_eq(weir_send_to(w.runtime, w.id, "over ten bytes", 14), WEIR_ESLOW);
+    WORLD_AWAIT(&w, w.slowed == 1);
+    raw_close(peer);
+    WORLD_AWAIT(&w, w.closed == 1);
+    world_stop(&w);
+}
+
 /* ---- churn ---- */
 
 enum { RECENT = 32, CHURNS = 1200 / RAW_SLOWDOWN, WORKERS = 4 };

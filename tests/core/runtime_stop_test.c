@@ -1,5 +1,6 @@
 /* How a runtime stops: whoever asks, what is owed arrives, nobody holds it up, and every connection hears of it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/connecting.h"
@@ -266,6 +267,52 @@ Test(runtime_stop, on_stop_may_abort)
     world_stop(&w);
 }
 
+/* ---- while a listener comes ---- */
+
+typedef struct stopper {
+    weir_runtime *runtime; /* to be stopped by the next allocation */
+} stopper;
+
+static void *stopping_alloc(size_t size, void *data)
+{
+    stopper *s = data;
+    weir_runtime *runtime = s->runtime;
+    s->runtime = NULL;
+    if (runtime) weir_runtime_stop(runtime);
+    return malloc(size);
+}
+
+static void stopping_free(void *block, size_t size, void *data)
+{
+    (void)size;
+    (void)data;
+    free(block);
+}
+
+/* weir_listen has looked whether the runtime stops, and allocates next: the stop reaches the worker first. */
+Test(runtime_stop, that_overtakes_a_listener_closes_it)
+{
+    stopper s = { NULL };
+    const weir_allocator allocator = { .alloc = stopping_alloc, .free = stopping_free, .data = &s };
+    const weir_protocol protocol = { 0 };
+    unsigned descriptors = raw_descriptors();
+    weir_runtime *runtime;
+    weir_listener *listener;
+    cr_assert_eq(
+        weir_runtime_create(&runtime,
+                            &(weir_runtime_options){ .manual = true, .max_connections = 64, .allocator = &allocator }),
+        0);
+    s.runtime = runtime;
+    cr_assert_eq(weir_listen(runtime, "127.0.0.1:0", &protocol, NULL, &listener), 0);
+    cr_assert_null(s.runtime);
+    uint16_t port = weir_listener_address(listener).port;
+    while (weir_poll(runtime, 0) >= 0) continue;
+    cr_assert_eq(weir_poll(runtime, 0), WEIR_ESTOPPED);
+    cr_assert(host_connect_is_refused("127.0.0.1", port));
+    weir_runtime_destroy(runtime);
+    cr_assert_eq(raw_descriptors(), descriptors);
+}
+
 /* ---- while all is busy ---- */
 
 typedef struct flood {
@@ -309,6 +356,8 @@ Test(runtime_stop, while_connections_pour_in_and_out_ends_each_of_them, .timeout
         world w = { .runtime_options = { .workers = 3, .stop_timeout_ms = 500, .max_connections = 200 },
                     .listen_options.placement = round % 2 ? WEIR_PLACEMENT_SPREAD : WEIR_PLACEMENT_BALANCED };
         world_start(&w);
+        raw_peer stays = world_connect(&w); /* to hear of the stop: the others may all have gone just then */
+        WORLD_AWAIT(&w, w.opened == 1);
         flood in = { .w = &w, .port = w.port }, out = { .w = &w, .port = w.port };
         cr_assert_eq(wr_thread_start(&in.thread, "in", connect_for_ever, &in), 0);
         cr_assert_eq(wr_thread_start(&out.thread, "out", send_for_ever, &out), 0);
@@ -318,6 +367,7 @@ Test(runtime_stop, while_connections_pour_in_and_out_ends_each_of_them, .timeout
         in.done = out.done = true;
         wr_thread_join(&in.thread);
         wr_thread_join(&out.thread);
+        raw_close(stays);
         world_stop(&w); /* checks that each has closed */
         cr_assert_gt(w.stopped, 0);
     }
