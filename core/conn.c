@@ -113,6 +113,12 @@ static uint32_t time_left(uint32_t now_ms, uint32_t at_ms)
     return left > INT32_MAX ? 0 : left;
 }
 
+void wr_conn_limit_deadline(weir_conn *conn, uint32_t in_ms)
+{
+    bool is_nearer = conn->has_deadline && time_left(wr_conn_now_ms(conn), conn->deadline_ms) <= in_ms;
+    if (!is_nearer) wr_conn_set_deadline(conn, in_ms);
+}
+
 static bool idle_deadline_runs(const weir_conn *conn)
 {
     return wr_conn_protocol(conn)->idle_timeout_ms && conn->state == WR_CONN_OPEN && !conn->paused && !conn->peer_ended;
@@ -311,7 +317,7 @@ void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms)
     if (conn->state == WR_CONN_OPEN && protocol->on_stop) protocol->on_stop(conn);
     wr_conn_close(conn, WEIR_ESTOPPED);
     if (conn->state != WR_CONN_CLOSING && conn->state != WR_CONN_DRAINING) return;
-    if (time_left(wr_conn_now_ms(conn), conn->deadline_ms) > timeout_ms) wr_conn_set_deadline(conn, timeout_ms);
+    wr_conn_limit_deadline(conn, timeout_ms);
     wr_conn_touch(conn);
 }
 
@@ -337,11 +343,13 @@ static void tell_end(weir_conn *conn)
 
 /* Whether to flush, to send FIN, or to close. A reset destroys what the peer has not yet read of ours, and closing with
  * unread bytes is a reset: so FIN goes first, and what comes is read until the peer's own FIN. When nothing was sent
- * there is nothing to protect. */
+ * there is nothing to protect. After a send that failed, a FIN would tell the peer that it has all of it. */
 static void reconcile_end(weir_conn *conn)
 {
     if (conn->send.pending || conn->outbox.waiting) return;
-    if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended) {
+    if (conn->write_dead)
+        close_socket(conn, true);
+    else if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended) {
         wr_cq_shutdown(conn->worker->cq, conn->sock);
         conn->state = WR_CONN_DRAINING;
     } else if (conn->state == WR_CONN_CLOSING || conn->peer_ended) {

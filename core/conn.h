@@ -107,6 +107,9 @@ void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms);
 /* wr_conn_set_deadline: the one that its state is under, from now. The next reconcile arms the timer. [worker] */
 void wr_conn_set_deadline(weir_conn *conn, uint32_t in_ms);
 
+/* wr_conn_limit_deadline: the same, but a nearer one stands. [worker] */
+void wr_conn_limit_deadline(weir_conn *conn, uint32_t in_ms);
+
 static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
 {
     return (uint32_t)conn->worker->owner.now_ms;

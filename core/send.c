@@ -97,7 +97,7 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     }
     conn->error = (int8_t)error;
     conn->system_error = system_error;
-    wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
+    wr_conn_limit_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms); /* that of the handshake may be nearer */
 }
 
 void wr_conn_sent(weir_conn *conn, int error, int system_error)

@@ -114,13 +114,14 @@ void wr_sim_connect(wr_sim_queue *queue, const wr_connect_params *params, wr_op 
     wr_sim_schedule(sim, file, WR_EVENT_SYN, sim->now_ns + wr_sim_latency_ns(sim));
 }
 
-/* The other end may have answered already: then the cancel is too late, if the seed says so. */
+/* The other end may have answered already: then the cancel is too late, if the seed says so. Not where the answer was
+ * cut off and waits to be sent again: that may take a minute, and no system would await it. */
 void wr_sim_cancel_connect(wr_sim_queue *queue, wr_sim_socket *socket)
 {
     wr_sim *sim = queue->sim;
     wr_sim_file *file = socket->file;
     if (file->given_up) return;
-    file->given_up = wr_sim_is_scheduled(file, WR_EVENT_ANSWER) && wr_sim_coin(sim);
+    file->given_up = file->attempts == 0 && wr_sim_is_scheduled(file, WR_EVENT_ANSWER) && wr_sim_coin(sim);
     if (!file->given_up) finish(sim, file, WEIR_ECANCELED);
 }
 

@@ -136,7 +136,8 @@ void wr_sim_take_reset(wr_sim *sim, wr_sim_file *file)
 {
     if (file->error) return;
     if (wr_sim_is_cut(sim, &file->local, &file->remote)) {
-        file->unanswered = file->provoked;
+        /* What waits for room will be sent at last, and answered in the same way. */
+        file->unanswered = file->provoked || (file->socket && file->socket->out);
         wr_sim_note(sim, WR_NOTE_LOST, file, 0);
         return;
     }

@@ -163,7 +163,8 @@ void wr_sim_heal(wr_sim *sim, const wr_addr *a, const wr_addr *b)
     wr_sim_note_cut(sim, WR_NOTE_HEAL, a, b);
     for (uint32_t slot = 0; slot < wr_table_slots(&sim->files); slot++) {
         wr_sim_file *file = wr_table_at(&sim->files, slot, sizeof *file);
-        if (file->kind == WR_FILE_STREAM && !wr_sim_is_cut(sim, &file->local, &file->remote)) wr_sim_resume(sim, file);
+        bool has_stream = file->kind == WR_FILE_STREAM || file->kind == WR_FILE_CONNECTING; /* its peer may have sent */
+        if (has_stream && !wr_sim_is_cut(sim, &file->local, &file->remote)) wr_sim_resume(sim, file);
     }
     wr_sim_leave(sim);
 }
