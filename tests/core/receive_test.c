@@ -208,7 +208,7 @@ Test(receive, many_messages_in_one_read_arrive_each_by_itself)
 
 Test(receive, messages_in_pieces_of_any_size_arrive_whole, .timeout = 60)
 {
-    each_framing(30000, in_random_pieces);
+    each_framing(30000 / RAW_SLOWDOWN, in_random_pieces);
 }
 
 /* ---- without framing ---- */
