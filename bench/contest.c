@@ -5,7 +5,6 @@
 
 #include "fail.h"
 #include "progress.h"
-#include "sides.h"
 
 enum { PATIENCE_MS = 15000 };
 
@@ -14,18 +13,22 @@ static void start(struct contest *contest, struct contender *contender)
 {
     bool drives = contest->workload->contender_drives;
     const char *other = drives ? "sink for" : "load on";
-    struct side side = { contest->workload, contender->peer, contest->job };
+    struct task task = { .job = contest->job };
     struct message ready;
 
+    snprintf(task.workload, sizeof task.workload, "%s", contest->workload->name);
+    snprintf(task.peer, sizeof task.peer, "%s", contender->peer->name);
+    task.place = drives ? contest->other_place : contest->contender_place;
     snprintf(contender->server.name, sizeof contender->server.name, "%s %s", drives ? other : "server",
              contender->name);
-    process_start(&contender->server, drives ? &contest->other_place : &contest->contender_place, side_server, &side,
-                  &ready);
-    snprintf(side.job.address, sizeof side.job.address, "127.0.0.1:%u", ready.port);
+    process_start(&contender->server, &task, &ready);
+
+    task.drives = true;
+    task.place = drives ? contest->contender_place : contest->other_place;
+    snprintf(task.job.address, sizeof task.job.address, "127.0.0.1:%u", ready.port);
     snprintf(contender->driver.name, sizeof contender->driver.name, "%s %s", drives ? "client" : other,
              contender->name);
-    process_start(&contender->driver, drives ? &contest->contender_place : &contest->other_place, side_driver, &side,
-                  &ready);
+    process_start(&contender->driver, &task, &ready);
     contender->samples = calloc(contest->rounds, sizeof contender->samples[0]);
     if (!contender->samples) fail("out of memory");
 }

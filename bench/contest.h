@@ -2,7 +2,7 @@
 #ifndef BENCH_CONTEST_H
 #define BENCH_CONTEST_H
 
-#include "machine.h"
+#include "place.h"
 #include "process.h"
 #include "workload.h"
 

@@ -27,6 +27,9 @@ struct tally {
     struct histogram latency;
 };
 
+/* How long nothing may happen before a driver gives up. Long enough for a machine that is busy with other things. */
+enum { SILENCE_MS = 10000 };
+
 struct driver {
     /* Sets up all that outlives a burst. */
     void *(*open)(const struct job *job);

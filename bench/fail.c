@@ -1,10 +1,11 @@
 #include "fail.h"
 
-#include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "error.h"
+
+enum { SENTENCE_MAX = 512, WHAT_MAX = 256 };
 
 static void to_stderr(const char *sentence)
 {
@@ -20,7 +21,7 @@ void fail_set_sink(fail_sink sink)
 
 void fail(const char *format, ...)
 {
-    char sentence[512];
+    char sentence[SENTENCE_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
@@ -29,20 +30,31 @@ void fail(const char *format, ...)
     exit(1);
 }
 
-void fail_system(const char *format, ...)
+void fail_code(int code, const char *format, ...)
 {
-    int error = errno;
-    char what[384];
+    char what[WHAT_MAX], words[WHAT_MAX - 8];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    fail("%s: %s", what, strerror(error));
+    error_text(code, words, sizeof words);
+    fail("%s: %s", what, words);
+}
+
+void fail_system(const char *format, ...)
+{
+    int code = error_last();
+    char what[WHAT_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    fail_code(code, "%s", what);
 }
 
 void fail_usage(const char *format, ...)
 {
-    char sentence[512];
+    char sentence[SENTENCE_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);

@@ -2,12 +2,24 @@
 
 enum { FINE = 1 << HISTOGRAM_FINE_BITS };
 
+/* The number of the highest bit that is set in `value`, which is not 0. */
+static unsigned highest_bit(uint64_t value)
+{
+#ifdef __GNUC__
+    return 63u - (unsigned)__builtin_clzll(value);
+#else
+    unsigned number = 0;
+    while (value >>= 1) number++;
+    return number;
+#endif
+}
+
 /* The first 32 buckets are one wide. From there each octave [2^k, 2^(k+1)) has 32, picked by the five bits that follow
  * the leading one. */
 static unsigned bucket_of(uint64_t value)
 {
     if (value < FINE) return (unsigned)value;
-    unsigned top = 63u - (unsigned)__builtin_clzll(value);
+    unsigned top = highest_bit(value);
     if (top > HISTOGRAM_TOP_BIT) return HISTOGRAM_BUCKETS - 1;
     unsigned shift = top - HISTOGRAM_FINE_BITS;
     return (shift + 1) * FINE + (unsigned)(value >> shift) - FINE;

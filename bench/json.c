@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "machine.h"
 #include "report.h"
 #include "summary.h"
 
@@ -19,6 +20,10 @@ static void write_string(FILE *file, const char *name, const char *text)
 
 static void write_spread(FILE *file, const char *name, const struct spread *spread)
 {
+    if (spread->values == 0) {
+        fprintf(file, "\"%s\": null", name);
+        return;
+    }
     fprintf(file, "\"%s\": {\"q1\": %.4f, \"median\": %.4f, \"q3\": %.4f}", name, spread->low, spread->median,
             spread->high);
 }
@@ -88,8 +93,8 @@ static void write_set_up(FILE *file, const struct contest *contest)
 {
     struct machine machine = machine_describe();
     char contender[64], other[64];
-    machine_cpus_text(&contest->contender_place.cpus, contender, sizeof contender);
-    machine_cpus_text(&contest->other_place.cpus, other, sizeof other);
+    cpus_text(&contest->contender_place.cpus, contender, sizeof contender);
+    cpus_text(&contest->other_place.cpus, other, sizeof other);
     fputs("  \"machine\": {", file);
     write_string(file, "cpu", machine.cpu);
     fprintf(file, ", \"cores\": %ld, ", machine.cores);
@@ -102,6 +107,8 @@ static void write_set_up(FILE *file, const struct contest *contest)
     write_string(file, "contender_cpus", contender);
     fputs(", ", file);
     write_string(file, "other_cpus", other);
+    fputs(", ", file);
+    write_string(file, "cpu_clock", usage_clock_text());
     fprintf(file, ", \"idle_cores_poll\": %s, \"slice_ns\": %" PRIu64 ", \"warm_up_ns\": %" PRIu64 "},\n",
             contest->awake ? "true" : "false", contest->slice_ns, contest->warm_up_ns);
     fprintf(file, "  \"options\": {\"rounds\": %u, \"window\": %u, \"connections\": %u", contest->rounds,

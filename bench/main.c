@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "contest.h"
 #include "fail.h"
 #include "json.h"
-#include "net.h"
+#include "machine.h"
 #include "registry.h"
 #include "report.h"
 #include "sides.h"
@@ -121,10 +122,11 @@ static int compare(const struct workload *workload, const struct options *option
     if (contest.together && contest.job.workers > 1) fail_usage("--together is one core: --workers must be 1");
 
     /* Opened before the run: a name that cannot be written is told at once. */
-    FILE *json = options->json ? fopen(options->json, "we") : NULL;
+    FILE *json = options->json ? fopen(options->json, "wb") : NULL;
     if (options->json && !json) fail_usage("--json %s: %s", options->json, strerror(errno));
     contest.awake = machine_stay_awake();
-    machine_place(contest.job.workers, contest.together, &contest.contender_place, &contest.other_place);
+    struct cpus allowed = machine_cpus();
+    place_sides(&allowed, contest.job.workers, contest.together, &contest.contender_place, &contest.other_place);
 
     report_header(&contest);
     contest_run(&contest);
@@ -171,8 +173,8 @@ static int load(const struct options *options)
                               OPTION(COUNT) | (contender ? OPTION(WORKERS) : 0),
                           "load");
     struct side side = { workload, peer_of(options, workload, contender, "load"), job_of(options, workload) };
-    struct sockaddr_in parsed;
-    if (!net_parse(options->address, &parsed)) {
+    struct address parsed;
+    if (!address_parse(options->address, &parsed)) {
         fail_usage("--address %s: must be an address on loopback with a port", options->address);
     }
     snprintf(side.job.address, sizeof side.job.address, "%s", options->address);
@@ -195,6 +197,7 @@ static subcommand find_alone(const char *name)
 
 int main(int argc, char **argv)
 {
+    process_run_child(argc - 1, argv + 1);
     const char *what = argc > 1 ? argv[1] : "--help";
     struct options options;
     options_parse(&options, argc > 2 ? argc - 2 : 0, argv + 2);

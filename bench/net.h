@@ -1,40 +1,59 @@
-/* Sockets for the hand-written sides: the load generator, the sink and the floor. All on loopback. */
+/* Streams for the sides that are weir-bench's own: the load generators and the sink. All on loopback. linux/ implements
+ * this page by epoll, windows/ by a completion port.
+ *
+ * A net and its streams, which are numbered from 0 on, are one thread's. What no workload can expect ends the run. */
 #ifndef BENCH_NET_H
 #define BENCH_NET_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* Connections come from these addresses in turn. Each has its own ephemeral ports (28,232 by default), so that ports
- * cannot run out even where a connection should linger in TIME_WAIT. */
-enum { NET_SOURCES = 8 };
-extern const char *const net_source_texts[NET_SOURCES]; /* "127.0.0.2:0" and on */
+#include "address.h"
 
-/* net_parse: reads "127.0.0.1:7777". False unless it is a loopback address with a port. */
-bool net_parse(const char *text, struct sockaddr_in *out);
+struct net;
 
-/* net_address: net_parse of what is known to be right. */
-struct sockaddr_in net_address(const char *text);
+enum {
+    NET_READABLE = 1, /* something has come: one net_receive is due */
+    NET_WRITABLE = 2, /* there is room again, as net_want_room asked */
+    NET_ENDED = 4,    /* the peer has closed */
+    NET_FAILED = 8,   /* net_error says why */
+};
 
-/* net_listen: a listening socket on 127.0.0.1, non-blocking, whose connections inherit TCP_NODELAY. */
-int net_listen(void);
-uint16_t net_port(int listener);
+struct net_event {
+    uint32_t stream;
+    uint32_t what;
+};
 
-/* net_connect: a non-blocking stream socket that connects, or has connected, to `to` from the next source address. */
-int net_connect(const struct sockaddr_in *to);
+struct net *net_create(unsigned streams);
 
-/* net_reset: closes with a reset. Neither end is left in TIME_WAIT, and the port is free at once.
- * net_reset_at_end: the same whenever the socket is closed, also by the death of the process. */
-void net_reset(int fd);
-void net_reset_at_end(int fd);
+/* net_start: begins a connection to `to` from the next source address, and comes back at once. The first event tells
+ * how it went on: NET_ENDED when the peer has closed it, NET_FAILED, or NET_READABLE alone when it sent something. */
+void net_start(struct net *net, unsigned stream, const struct address *to);
 
-/* net_error: takes the socket's pending error. */
-int net_error(int fd);
+/* net_open: a connection that stays, established when this returns; without Nagle's delay. It ends in a reset when the
+ * process does. */
+void net_open(struct net *net, unsigned stream, const struct address *to);
 
-/* net_epoll: an epoll instance; net_watch adds a socket under a key. */
-int net_epoll(void);
-void net_watch(int epoll, int fd, uint32_t events, uint64_t key);
-void net_rewatch(int epoll, int fd, uint32_t events, uint64_t key);
+/* net_wait: waits for events; 0 if none came within `timeout_ms`. */
+unsigned net_wait(struct net *net, struct net_event *out, unsigned capacity, int timeout_ms);
+
+/* net_receive: how many bytes came; 0 if there were none after all. Fails if the peer has closed. */
+size_t net_receive(struct net *net, unsigned stream, uint8_t *buffer, size_t size);
+
+/* net_send: how many of the bytes the system took; they must stay as they are while the stream lives. */
+size_t net_send(struct net *net, unsigned stream, const uint8_t *data, size_t size);
+
+/* net_want_room: whether to tell when net_send, which fell short, can take more. */
+void net_want_room(struct net *net, unsigned stream, bool wanted);
+
+/* net_error: the system's code for a stream that failed. */
+int net_error(struct net *net, unsigned stream);
+
+/* net_reset: closes with a reset. Neither end is left in TIME_WAIT, and the port is free at once. */
+void net_reset(struct net *net, unsigned stream);
+
+/* net_sink: accepts, reads each connection to its end, and closes it. Calls serve_ready; never returns. */
+void net_sink(void);
 
 #endif

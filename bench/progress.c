@@ -1,9 +1,8 @@
-#define _GNU_SOURCE
 #include "progress.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
+#include "machine.h"
 #include "text.h"
 
 enum { PLAIN_LINES = 5 }; /* where nobody watches */
@@ -22,7 +21,7 @@ static void print_line(const struct contest *contest, unsigned round, unsigned w
 
 void progress_slice(const struct contest *contest, unsigned round, unsigned which)
 {
-    if (isatty(STDERR_FILENO)) {
+    if (machine_has_terminal()) {
         fputs("\r\033[K", stderr);
         print_line(contest, round, which);
         fflush(stderr);
@@ -37,5 +36,5 @@ void progress_slice(const struct contest *contest, unsigned round, unsigned whic
 
 void progress_end(void)
 {
-    if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
+    if (machine_has_terminal()) fputs("\r\033[K", stderr);
 }

@@ -1,21 +1,22 @@
-#define _GNU_SOURCE
 #include "report.h"
 
 #include <stdio.h>
-#include <string.h>
 
+#include "machine.h"
 #include "summary.h"
 #include "text.h"
 
-#ifdef __clang__
-#define COMPILER "clang "
+#if defined(__clang__)
+#define COMPILER "clang " __VERSION__
+#elif defined(__GNUC__)
+#define COMPILER "gcc " __VERSION__
 #else
-#define COMPILER "gcc "
+#define COMPILER "a compiler that is neither gcc nor clang"
 #endif
 
 const char *report_compiler(void)
 {
-    return COMPILER __VERSION__;
+    return COMPILER;
 }
 
 static void print_versions(const struct contest *contest)
@@ -33,14 +34,13 @@ static void print_versions(const struct contest *contest)
 static void print_places(const struct contest *contest)
 {
     char contender[64], other[64];
-    machine_cpus_text(&contest->contender_place.cpus, contender, sizeof contender);
-    machine_cpus_text(&contest->other_place.cpus, other, sizeof other);
+    cpus_text(&contest->contender_place.cpus, contender, sizeof contender);
+    cpus_text(&contest->other_place.cpus, other, sizeof other);
     const char *side = contest->workload->contender_drives ? "sink" : "load generator";
-    printf("cores     %s: contender on cpu %s, %s on cpu %s%s; %s\n", contest->together ? "together" : "apart",
-           contender, side, other, contest->together ? ", SCHED_BATCH" : "",
-           contest->awake ? "idle cores poll"
-                          : "idle cores may halt (no access to /dev/cpu_dma_latency), "
-                            "so wake-ups weigh more");
+    printf("cores     %s: contender on cpu %s, %s on cpu %s%s%s; %s\n", contest->together ? "together" : "apart",
+           contender, side, other, contest->together ? ", " : "", contest->together ? machine_sharing_text : "",
+           machine_awake_text(contest->awake));
+    printf("clock     CPU time by %s\n", usage_clock_text());
 }
 
 void report_header(const struct contest *contest)
@@ -62,8 +62,10 @@ void report_header(const struct contest *contest)
 static void print_row(const struct contest *contest, unsigned which, const struct summary *summary)
 {
     const struct contender *contender = &contest->contenders[which];
-    char ratio[32] = "1.00";
-    if (which > 0) {
+    char ratio[32] = "-";
+    if (which == 0) {
+        snprintf(ratio, sizeof ratio, "1.00");
+    } else if (summary->ratio.values > 0) {
         snprintf(ratio, sizeof ratio, "%.2f (%.2f-%.2f)", summary->ratio.median, summary->ratio.low,
                  summary->ratio.high);
     }
@@ -85,9 +87,7 @@ static void print_notes(const struct contest *contest, const struct summary *sum
                    contender->peer->takes_workers ? "s" : ", and --workers does not apply");
         }
     }
-    cpu_set_t both;
-    CPU_AND(&both, &contest->contender_place.cpus, &contest->other_place.cpus);
-    if (CPU_COUNT(&both) > 0) {
+    if (cpus_overlap(&contest->contender_place.cpus, &contest->other_place.cpus)) {
         printf("The two sides share a core: rates and latencies say little, CPU time per operation counts.\n");
         return;
     }

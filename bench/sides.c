@@ -1,52 +1,48 @@
-#define _GNU_SOURCE
 #include "sides.h"
 
-#include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fail.h"
-
-static int server_control = -1; /* -1: alone at the command line */
+#include "machine.h"
+#include "registry.h"
+#include "thread.h"
 
 void serve_ready(uint16_t port)
 {
-    if (server_control < 0) {
-        printf("127.0.0.1:%u\n", port);
-        fflush(stdout);
+    if (process_is_child()) {
+        process_send(&(struct message){ .kind = MESSAGE_READY, .port = port });
         return;
     }
-    message_send(server_control, &(struct message){ .kind = MESSAGE_READY, .port = port });
+    printf("127.0.0.1:%u\n", port);
+    fflush(stdout);
+}
+
+static void last_words(const char *sentence)
+{
+    struct message message = { .kind = MESSAGE_FAILURE };
+    snprintf(message.failure, sizeof message.failure, "%s", sentence);
+    process_send(&message);
+    _Exit(1);
 }
 
 /* What watches over a server beside its own threads: asleep but for the two questions of a slice. It exists for all
  * contenders alike, so that none of them needs code to be measured. */
-static void start_watcher(void *(*body)(void *), void *argument)
+static void answer_usage(void *nothing)
 {
-    pthread_t thread;
-    int error = pthread_create(&thread, NULL, body, argument);
-    if (error != 0) fail("a thread could not be started: %s", strerror(error));
-    pthread_detach(thread);
-}
-
-static void *answer_usage(void *nothing)
-{
+    (void)nothing;
     struct message message;
-    while (message_receive(server_control, &message)) {
+    while (process_receive(&message)) {
         message.usage = usage_now();
-        message_send(server_control, &message);
+        process_send(&message);
     }
-    _exit(0);
-    return nothing;
+    _Exit(0);
 }
 
-void side_server(int control, const void *argument)
+static void run_server(const struct side *side)
 {
-    const struct side *side = argument;
-    server_control = control;
-    start_watcher(answer_usage, NULL);
+    thread_start(answer_usage, NULL);
     side->workload->serve(side->peer, &side->job);
     fail("the server stopped by itself");
 }
@@ -62,41 +58,44 @@ void side_burst(const struct driver *driver, void *state, const struct order *or
     out->usage = usage_since(&before);
 }
 
-void side_driver(int control, const void *argument)
+static void run_driver(const struct side *side)
 {
-    const struct side *side = argument;
     const struct driver *driver = side->workload->driver(side->peer);
     void *state = driver->open(&side->job);
     static struct message message = { .kind = MESSAGE_READY };
-    message_send(control, &message);
-    while (message_receive(control, &message)) {
+    process_send(&message);
+    while (process_receive(&message)) {
         struct order order = message.order;
         side_burst(driver, state, &order, &message.outcome);
-        message_send(control, &message);
+        process_send(&message);
     }
 }
 
-static void *end_with_stdin(void *seconds)
+void side_run(const struct task *task)
+{
+    fail_set_sink(last_words);
+    machine_enter(&task->place);
+    struct side side = { registry_workload(task->workload), registry_peer(task->peer, (unsigned)strlen(task->peer)),
+                         task->job };
+    if (task->drives) {
+        run_driver(&side);
+    } else {
+        run_server(&side);
+    }
+}
+
+static void end_with_stdin(void *seconds)
 {
     double limit = *(double *)seconds;
-    uint64_t until_ns = clock_ns() + (uint64_t)(limit * NS_PER_S);
-    char ignored[256];
-    for (;;) {
-        uint64_t now_ns = clock_ns();
-        if (limit > 0 && now_ns >= until_ns) break;
-        struct pollfd wait = { .fd = STDIN_FILENO, .events = POLLIN };
-        poll(&wait, 1, limit > 0 ? (int)((until_ns - now_ns) / NS_PER_MS) + 1 : -1);
-        if (wait.revents && read(STDIN_FILENO, ignored, sizeof ignored) <= 0) break;
-    }
-    _exit(0);
-    return NULL;
+    process_wait_for_stdin(limit > 0 ? clock_ns() + (uint64_t)(limit * NS_PER_S) : 0);
+    _Exit(0);
 }
 
 void side_serve_alone(const struct side *side, double seconds)
 {
     static double limit;
     limit = seconds;
-    start_watcher(end_with_stdin, &limit);
+    thread_start(end_with_stdin, &limit);
     side->workload->serve(side->peer, &side->job);
     fail("the server stopped by itself");
 }
@@ -113,4 +112,6 @@ void side_drive_alone(const struct side *side, const struct order *order)
            seconds, operations / seconds, (double)outcome.usage.cpu_ns / NS_PER_US / operations,
            (double)histogram_quantile(&outcome.tally.latency, 0.50) / NS_PER_US,
            (double)histogram_quantile(&outcome.tally.latency, 0.99) / NS_PER_US);
+    fflush(stdout);
+    _Exit(0); /* a driver has no end of its own: its threads still run */
 }

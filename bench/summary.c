@@ -33,22 +33,27 @@ static double cpu_us(const struct sample *sample, const struct sample *first)
     return (double)sample->contender.cpu_ns / NS_PER_US / (double)sample->operations;
 }
 
+/* There is none (below 0) where a coarse clock saw nothing of the first one. */
 static double ratio(const struct sample *sample, const struct sample *first)
 {
-    return cpu_us(sample, NULL) / cpu_us(first, NULL);
+    return first->contender.cpu_ns > 0 ? cpu_us(sample, NULL) / cpu_us(first, NULL) : -1;
 }
 
 static struct spread spread_of(const struct contest *contest, unsigned which, sample_value value)
 {
-    unsigned count = contest->rounds_done;
-    double *values = calloc(count, sizeof *values);
+    struct spread spread = { 0 };
+    double *values = calloc(contest->rounds_done, sizeof *values);
     if (!values) fail("out of memory");
-    for (unsigned i = 0; i < count; i++) {
-        values[i] = value(&contest->contenders[which].samples[i], &contest->contenders[0].samples[i]);
+    for (unsigned i = 0; i < contest->rounds_done; i++) {
+        double found = value(&contest->contenders[which].samples[i], &contest->contenders[0].samples[i]);
+        if (found >= 0) values[spread.values++] = found;
     }
-    qsort(values, count, sizeof *values, compare);
-    struct spread spread = { value_at(values, count, 0.25), value_at(values, count, 0.5),
-                             value_at(values, count, 0.75) };
+    qsort(values, spread.values, sizeof *values, compare);
+    if (spread.values > 0) {
+        spread.low = value_at(values, spread.values, 0.25);
+        spread.median = value_at(values, spread.values, 0.5);
+        spread.high = value_at(values, spread.values, 0.75);
+    }
     free(values);
     return spread;
 }

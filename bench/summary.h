@@ -5,6 +5,7 @@
 #include "contest.h"
 
 struct spread {
+    unsigned values;          /* how many there are; if none, the rest means nothing */
     double low, median, high; /* quartiles */
 };
 
@@ -13,7 +14,7 @@ struct summary {
     struct spread rate; /* operations a second */
     struct spread cpu_us;
     double user_us, system_us; /* the median, split as over the whole contest: one slice is too short for that */
-    struct spread ratio;       /* CPU per operation, to that of the first contender in the same round */
+    struct spread ratio;       /* CPU per operation, to that of the first one in the same round, if the clock saw any */
     unsigned saturated;        /* rounds in which the other side ran for over 95 % of the time that it could */
 };
 

@@ -11,8 +11,8 @@ endif()
 if(WIN32) # Windows 10, without what would stand in the way of weir's own names, and with C's own printf
   target_compile_definitions(weir_options INTERFACE _WIN32_WINNT=0x0A00 WIN32_LEAN_AND_MEAN NOMINMAX __USE_MINGW_ANSI_STDIO=1)
 endif()
-if(MSVC)
-  target_compile_options(weir_options INTERFACE /W4)
+if(MSVC) # nobody has built it with this so far: see CONTRIBUTING.md
+  target_compile_options(weir_options INTERFACE /W4 $<$<COMPILE_LANGUAGE:C>:/experimental:c11atomics>)
 else()
   target_compile_options(
     weir_options

@@ -20,31 +20,23 @@ int wr_failure_option(wr_failure *failure, int error, const char *why)
     return error;
 }
 
-static weir_step step_of(enum wr_step step)
-{
-    switch (step) {
-    case WR_STEP_SOCKET:
-        return WEIR_STEP_SOCKET;
-    case WR_STEP_BIND:
-        return WEIR_STEP_BIND;
-    case WR_STEP_LISTEN:
-        return WEIR_STEP_LISTEN;
-    default:
-        return WEIR_STEP_NONE;
-    }
-}
-
 int wr_failure_system(wr_failure *failure, int error, enum wr_step step, int system_error)
 {
-    static const char *const names[] = { "", "socket", "bind", "listen" };
+    static const struct {
+        weir_step step;
+        const char *name;
+    } steps[] = { [WR_STEP_NONE] = { WEIR_STEP_NONE, "" },
+                  [WR_STEP_SOCKET] = { WEIR_STEP_SOCKET, "socket" },
+                  [WR_STEP_BIND] = { WEIR_STEP_BIND, "bind" },
+                  [WR_STEP_LISTEN] = { WEIR_STEP_LISTEN, "listen" } };
     weir_failure *out = failure->out;
     if (!out) return error;
     char system[64];
     wr_os_error_text(system_error, system, sizeof system);
     out->error = error;
     out->system_error = system_error;
-    out->step = step_of(step);
-    (void)snprintf(out->text, sizeof out->text, "%s %.120s: %s: %s (%d)", failure->what, failure->address, names[step],
-                   system, system_error);
+    out->step = steps[step].step;
+    (void)snprintf(out->text, sizeof out->text, "%s %.120s: %s: %s (%d)", failure->what, failure->address,
+                   steps[step].name, system, system_error);
     return error;
 }

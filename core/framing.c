@@ -5,6 +5,7 @@
 #include <weir/error.h>
 
 #include "platform/bug.h"
+
 enum { HEADER_MAX = 64 };
 
 weir_framing weir_framing_line(void)
@@ -87,11 +88,13 @@ static int64_t next_delimited(const weir_framing *framing, uint32_t max_message,
     return limit == max_message ? WEIR_EMSGSIZE : 0;
 }
 
+/* It never sees more than a message may have: what it then says does not depend on how much has come at once. */
 static int64_t next_custom(const weir_framing *framing, uint32_t max_message, const uint8_t *bytes, size_t size)
 {
+    if (size > max_message) size = max_message;
     int64_t total = framing->frame(bytes, size, framing->data);
     if (total < 0) return WEIR_EFRAME;
-    if (total > max_message || (total == 0 && size >= max_message)) return WEIR_EMSGSIZE;
+    if (total > max_message || (total == 0 && size == max_message)) return WEIR_EMSGSIZE;
     return total;
 }
 

@@ -8,14 +8,23 @@
 
 enum command { SEND, SEND_BUF, CLOSE, ABORT, TELL_SLOW };
 
+/* A message is counted as so many bytes at least, which is about what it holds while it waits: else a megabyte's limit
+ * would let a million messages of one byte wait, and those are a hundred megabytes. */
+enum { CHARGE_MIN = 64 };
+
 typedef struct wr_request {
     wr_message message;
     weir_conn_id id;
     weir_buf *buf; /* SEND_BUF */
-    uint32_t size; /* SEND, SEND_BUF: the bytes that are counted in the slot */
+    uint32_t size; /* SEND, SEND_BUF: bytes to send */
     uint8_t command;
     uint8_t bytes[]; /* SEND */
 } wr_request;
+
+static uint32_t charge(size_t size)
+{
+    return size > CHARGE_MIN ? (uint32_t)size : CHARGE_MIN;
+}
 
 static wr_slot *find_slot(const weir_runtime *runtime, weir_conn_id id, wr_worker **worker)
 {
@@ -54,7 +63,7 @@ static void run_request(wr_worker *worker, wr_message *message)
     wr_request *request = WR_CONTAINER_OF(message, wr_request, message);
     wr_slot *slot = wr_slots_at(&worker->slots, wr_id_slot(request->id));
     bool is_send = request->command == SEND || request->command == SEND_BUF;
-    if (is_send) atomic_fetch_sub_explicit(&slot->shared.queued, request->size, memory_order_relaxed);
+    if (is_send) atomic_fetch_sub_explicit(&slot->shared.queued, charge(request->size), memory_order_relaxed);
     weir_conn *conn = is_alive(slot, request->id) ? slot->owner.conn : NULL;
     /* Also for one that has gone: at worst the next one in the slot is told twice. */
     if (request->command == TELL_SLOW) atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
@@ -95,14 +104,16 @@ static int command(weir_runtime *runtime, enum command what, weir_conn_id id)
     return 0;
 }
 
-/* Counts the bytes to what is on the way to the connection, unless its limit forbids. */
+/* Counts the message to what is on the way to the connection, unless its limit forbids. The first one may always go, if
+ * its bytes may. */
 static bool reserve(wr_slot *slot, size_t size)
 {
     uint32_t limit = atomic_load_explicit(&slot->shared.hard_limit, memory_order_relaxed);
     uint32_t queued = atomic_load_explicit(&slot->shared.queued, memory_order_relaxed);
     do {
-        if ((size > limit || queued > limit - size) && !WR_BUG(remote_uncounted)) return false;
-    } while (!atomic_compare_exchange_weak_explicit(&slot->shared.queued, &queued, queued + (uint32_t)size,
+        bool is_over = size > limit || (queued > 0 && queued + (uint64_t)charge(size) > limit);
+        if (is_over && !WR_BUG(remote_uncounted)) return false;
+    } while (!atomic_compare_exchange_weak_explicit(&slot->shared.queued, &queued, queued + charge(size),
                                                     memory_order_relaxed, memory_order_relaxed));
     return true;
 }
@@ -132,7 +143,7 @@ static int send_to(weir_runtime *runtime, weir_conn_id id, const void *bytes, si
     if (!reserve(slot, size)) return refuse(runtime, slot, id);
     wr_request *request = make_request(runtime, buf ? SEND_BUF : SEND, id, (uint32_t)size);
     if (!request) {
-        atomic_fetch_sub_explicit(&slot->shared.queued, (uint32_t)size, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&slot->shared.queued, charge(size), memory_order_relaxed);
         return WEIR_ENOMEM;
     }
     if (bytes)

@@ -6,7 +6,11 @@
 
 #include "core/runtime.h"
 
-enum { PER_MILLE_MAX = 1000 };
+enum {
+    PER_MILLE_MAX = 1000,
+    STEPS_MAX = 10000000,     /* in which the clock does not move: those who keep each other so busy never end */
+    DEFAULT_LATENCY_US = 100, /* never none: time would not move while bytes go to and fro */
+};
 
 /* The public names of faults are the platform's. */
 _Static_assert((int)WEIR_SIM_PARTIAL == (int)WR_FAULT_PARTIAL && (int)WEIR_SIM_LOSS == (int)WR_FAULT_LOSS &&
@@ -30,14 +34,19 @@ static int translate(weir_sim *sim, const weir_sim_options *options, wr_sim_opti
         [WR_FAULT_EMFILE] = options->emfile_per_mille,   [WR_FAULT_ENOBUFS] = options->enobufs_per_mille,
         [WR_FAULT_ENOMEM] = options->enomem_per_mille,
     };
-    uint32_t latency_us_max = options->latency_us_max ? options->latency_us_max : options->latency_us_min;
-    if (latency_us_max < options->latency_us_min) return WEIR_EINVAL;
+    uint32_t latency_us_min = options->latency_us_min, latency_us_max = options->latency_us_max;
+    if (latency_us_max == 0) {
+        if (latency_us_min == 0) latency_us_min = DEFAULT_LATENCY_US;
+        latency_us_max = latency_us_min;
+    }
+    if (latency_us_max < latency_us_min) return WEIR_EINVAL;
     *out = (wr_sim_options){ .seed = options->seed,
-                             .latency_us_min = options->latency_us_min,
+                             .latency_us_min = latency_us_min,
                              .latency_us_max = latency_us_max,
                              .bytes_per_second = options->bytes_per_second,
                              .window = options->window,
                              .max_sockets = options->max_sockets,
+                             .spares_setup = true,
                              .script = options->script ? ask_script : NULL,
                              .script_data = sim,
                              .trace = options->trace,
@@ -124,21 +133,25 @@ static bool has_ended(void *runtime)
     return wr_runtime_has_ended(runtime);
 }
 
-/* 0: `done`, or the time came. WEIR_ETIMEDOUT: it is idle. */
+/* 0: `done`, or the time came. WEIR_ETIMEDOUT: it is idle. WEIR_ELIMIT: STEPS_MAX. */
 static int run(weir_sim *sim, bool (*done)(void *data), void *data, uint64_t until_ns, bool *reached)
 {
     *reached = false;
+    uint64_t now_ns = wr_sim_now_ns(sim->world);
+    uint32_t steps = 0;
     while (!done(data)) {
+        if (++steps > STEPS_MAX) return WEIR_ELIMIT;
         switch (wr_sim_step(sim->world, until_ns)) {
         case WR_SIM_STEPPED:
+            if (wr_sim_now_ns(sim->world) == now_ns) break;
+            now_ns = wr_sim_now_ns(sim->world);
+            steps = 0;
             break;
         case WR_SIM_REACHED:
             *reached = true;
             return 0;
         case WR_SIM_IDLE:
             return WEIR_ETIMEDOUT;
-        case WR_SIM_STUCK:
-            return WEIR_ELIMIT;
         }
     }
     return 0;

@@ -21,8 +21,8 @@ void wr_mutex_destroy(wr_mutex *mutex);
 void wr_mutex_lock(wr_mutex *mutex);
 void wr_mutex_unlock(wr_mutex *mutex);
 
-/* Conditions: wr_cond_wait gives the held lock back, sleeps until a wr_cond_wake, and takes it again; it may also return
- * for nothing. wr_cond_wake wakes all who wait. */
+/* Conditions: wr_cond_wait gives the held lock back, sleeps until a wr_cond_wake, and takes it again; it may also
+ * return for nothing. wr_cond_wake wakes all who wait. */
 void wr_cond_init(wr_cond *cond);
 void wr_cond_destroy(wr_cond *cond);
 void wr_cond_wait(wr_cond *cond, wr_mutex *mutex);

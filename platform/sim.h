@@ -5,8 +5,8 @@
  *
  *   driven     core attaches a step function to each queue, and wr_sim_step decides what happens next: something
  *              on the network, or one of the queues' owners. A wait of such a queue only takes what is there.
- *   by itself  a queue that nobody attached to moves the world on in wr_cq_wait, until it has a completion or its deadline
- *              comes. So tests and manual runtimes use it.
+ *   by itself  a queue that nobody attached to moves the world on in wr_cq_wait, until it has a completion or its
+ * deadline comes. So tests and manual runtimes use it.
  *
  * A world is one thread's, unless wr_sim_options.threads says otherwise. Times here are nanoseconds since its start;
  * the clock of its queues is WR_SIM_EPOCH_NS ahead, as it may never be 0. */
@@ -16,6 +16,10 @@
 #include "platform/cq.h"
 
 extern const struct wr_cq_ops wr_cq_sim;
+
+/* wr_sim_broken: a rule of the contract is broken: prints which, and aborts. Not an assertion of ours, so it holds in
+ * every build: where a kernel would let a caller's mistake pass, the simulator ends the program. */
+_Noreturn void wr_sim_broken(const char *rule);
 
 #define WR_SIM_EPOCH_NS UINT64_C(1000000000)
 #define WR_SIM_FOREVER  UINT64_MAX
@@ -40,14 +44,17 @@ typedef struct wr_sim_options {
     uint64_t bytes_per_second;               /* each way of a connection; 0: no bound */
     uint32_t window;      /* bytes that a direction of a connection takes before they are read; 0: WR_SIM_WINDOW */
     uint32_t max_sockets; /* open at once in the world; then WEIR_EMFILE; 0: no bound */
-    uint16_t per_mille[WR_FAULTS]; /* in a world with driven queues: only within wr_sim_step */
-    bool threads;                  /* the world's queues are used by several threads, each by its own: a lock around
-                                      everything, and no promise about order. None of them can be driven */
+    uint16_t per_mille[WR_FAULTS];
+    bool spares_setup; /* ratios apply only within wr_sim_step, and where wr_sim_set_live says so: whoever prepares a
+                          test does not want to handle each failure there */
+    bool threads;      /* the world's queues are used by several threads, each by its own: a lock around
+                          everything, and no promise about order. None of them can be driven */
     /* Whether the fault strikes at its opportunity `number`, counted from 0 for each kind; asked where the ratio did
      * not strike. Must not touch the world. */
     bool (*script)(enum wr_sim_fault fault, uint64_t number, void *data);
     void *script_data;
-    void (*trace)(const char *line, void *data); /* told of what happens; without a line end; must not touch the world */
+    void (*trace)(const char *line,
+                  void *data); /* told of what happens; without a line end; must not touch the world */
     void *trace_data;
 } wr_sim_options;
 
@@ -76,10 +83,7 @@ enum wr_sim_progress {
     WR_SIM_STEPPED, /* something has happened */
     WR_SIM_REACHED, /* nothing more happens until the time that was given, and that is now */
     WR_SIM_IDLE,    /* nothing more can happen at all: no event, no alarm; the clock stands still */
-    WR_SIM_STUCK,   /* the clock has not moved for WR_SIM_STEPS_MAX steps: owners that keep each other busy */
 };
-
-enum { WR_SIM_STEPS_MAX = 10000000 };
 
 /* wr_sim_step: the next thing that happens, at `until_ns` at the latest: an event of the network, or one pass of an
  * owner that has something to do. Of several that may come first, the seed chooses. */
@@ -87,6 +91,9 @@ enum wr_sim_progress wr_sim_step(wr_sim *sim, uint64_t until_ns);
 
 /* wr_sim_skip: moves the clock of an idle world; backwards is harmless, and does nothing. */
 void wr_sim_skip(wr_sim *sim, uint64_t to_ns);
+
+/* wr_sim_set_live: with spares_setup: ratios apply from here on, or no more. For an owner whose passes are no steps. */
+void wr_sim_set_live(wr_sim *sim, bool live);
 
 /* wr_sim_strikes: draws whether the fault strikes now. */
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault);

@@ -1,11 +1,10 @@
 /* weir, by its public headers alone, as its guide teaches it. */
-#define _GNU_SOURCE
-#include <semaphore.h>
 #include <stdlib.h>
 #include <weir/weir.h>
 
-#include "net.h"
+#include "address.h"
 #include "peer.h"
+#include "thread.h"
 
 static void check(int error, const char *what)
 {
@@ -76,9 +75,9 @@ struct attempt {
 struct client {
     weir_runtime *runtime;
     const char *address;
-    weir_address sources[NET_SOURCES];
+    weir_address sources[ADDRESS_SOURCES];
     unsigned workers;
-    sem_t lane_done;
+    struct semaphore *lane_done;
     struct lane lanes[];
 };
 
@@ -91,7 +90,7 @@ static bool start(struct attempt *attempt)
     const struct client *client = lane->client;
     weir_failure failure;
     weir_connect_options options = { .local_addresses = client->sources,
-                                     .local_address_count = NET_SOURCES,
+                                     .local_address_count = ADDRESS_SOURCES,
                                      .worker = lane->worker + 1,
                                      .failure = &failure };
     int error = weir_connect(client->runtime, client->address, &attempt->protocol, &options, NULL);
@@ -113,7 +112,7 @@ static void client_close(weir_conn *conn, weir_reason reason)
     if (reason.error != WEIR_EABORTED) {
         fail("connect: %s (system error %d)", weir_strerror(reason.error), reason.system_error);
     }
-    if (!start(attempt) && --lane->open == 0) sem_post(&lane->client->lane_done);
+    if (!start(attempt) && --lane->open == 0) semaphore_post(lane->client->lane_done);
 }
 
 static void lane_begin(weir_runtime *runtime, void *data)
@@ -122,7 +121,7 @@ static void lane_begin(weir_runtime *runtime, void *data)
     struct lane *lane = data;
     lane->open = 1; /* this function's own, so that the lane is not done before all have been started */
     for (unsigned i = 0; i < lane->window && start(&lane->attempts[i]); i++) lane->open++;
-    if (--lane->open == 0) sem_post(&lane->client->lane_done);
+    if (--lane->open == 0) semaphore_post(lane->client->lane_done);
 }
 
 static void lane_create(struct client *client, unsigned worker, unsigned window)
@@ -141,12 +140,13 @@ static void lane_create(struct client *client, unsigned worker, unsigned window)
 static void *client_create(const struct job *job)
 {
     struct client *client = calloc(1, sizeof *client + job->workers * sizeof client->lanes[0]);
-    if (!client || sem_init(&client->lane_done, 0, 0) != 0) fail("out of memory");
+    if (!client) fail("out of memory");
+    client->lane_done = semaphore_create();
     client->runtime = create_runtime(job);
     client->address = job->address;
     client->workers = job->workers;
-    for (int i = 0; i < NET_SOURCES; i++) {
-        check(weir_address_parse(&client->sources[i], net_source_texts[i], NULL), net_source_texts[i]);
+    for (int i = 0; i < ADDRESS_SOURCES; i++) {
+        check(weir_address_parse(&client->sources[i], address_source_texts[i], NULL), address_source_texts[i]);
     }
     for (unsigned i = 0; i < job->workers; i++) {
         lane_create(client, i, job->window / job->workers + (i < job->window % job->workers));
@@ -165,9 +165,7 @@ static void client_burst(void *state, const struct limit *limit, struct tally *t
         lane->tally = (struct tally){ 0 };
         check(weir_post(client->runtime, i, lane_begin, lane), "weir_post");
     }
-    for (unsigned i = 0; i < client->workers; i++) {
-        while (sem_wait(&client->lane_done) != 0) continue; /* EINTR */
-    }
+    for (unsigned i = 0; i < client->workers; i++) semaphore_wait(client->lane_done);
     for (unsigned i = 0; i < client->workers; i++) {
         const struct tally *done = &client->lanes[i].tally;
         tally->started += done->started;

@@ -3,51 +3,43 @@
  *
  * The server's close sends FIN first, so the server's end would have to wait in TIME_WAIT. The load generator answers
  * the end of the stream by a reset, which takes both ends away at once: no port is ever held. */
-#define _GNU_SOURCE
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 
 #include "net.h"
 #include "workload.h"
 
-enum { EVENTS_MAX = 256, SILENCE_MS = 5000 };
-
-struct attempt {
-    int fd;
-    uint64_t since_ns;
-};
+enum { EVENTS_MAX = 256 };
 
 struct load {
-    struct sockaddr_in server;
-    int epoll;
+    struct address server;
+    struct net *net;
     unsigned window;
-    struct attempt attempts[];
+    uint64_t since_ns[]; /* when each attempt began */
 };
 
 static void *load_open(const struct job *job)
 {
-    struct load *load = calloc(1, sizeof *load + job->window * sizeof load->attempts[0]);
+    struct load *load = calloc(1, sizeof *load + job->window * sizeof load->since_ns[0]);
     if (!load) fail("out of memory");
-    load->server = net_address(job->address);
-    load->epoll = net_epoll();
+    load->server = address_of(job->address);
+    load->net = net_create(job->window);
     load->window = job->window;
     return load;
 }
 
 static void attempt_start(struct load *load, unsigned index)
 {
-    struct attempt *attempt = &load->attempts[index];
-    attempt->since_ns = clock_ns();
-    attempt->fd = net_connect(&load->server);
-    net_watch(load->epoll, attempt->fd, EPOLLIN | EPOLLRDHUP, index);
+    load->since_ns[index] = clock_ns();
+    net_start(load->net, index, &load->server);
 }
 
-static void attempt_end(const struct attempt *attempt, uint32_t events)
+static void attempt_end(const struct load *load, const struct net_event *event)
 {
-    if (events & EPOLLERR) fail("a connection was not closed but failed: %s", strerror(net_error(attempt->fd)));
-    if (!(events & EPOLLRDHUP)) fail("the server sent something, and was to close at once");
-    net_reset(attempt->fd);
+    if (event->what & NET_FAILED) {
+        fail_code(net_error(load->net, event->stream), "a connection was not closed but failed");
+    }
+    if (!(event->what & NET_ENDED)) fail("the server sent something, and was to close at once");
+    net_reset(load->net, event->stream);
 }
 
 static void load_burst(void *state, const struct limit *limit, struct tally *tally)
@@ -55,16 +47,16 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     struct load *load = state;
     for (unsigned i = 0; i < load->window && tally_may_start(tally, limit, clock_ns()); i++) attempt_start(load, i);
 
-    struct epoll_event events[EVENTS_MAX];
+    struct net_event events[EVENTS_MAX];
     while (tally_in_flight(tally) > 0) {
-        int count = epoll_wait(load->epoll, events, EVENTS_MAX, SILENCE_MS);
-        if (count <= 0) fail("no connection was closed for %d s", SILENCE_MS / 1000);
-        /* One time for the batch: all of these streams had ended when epoll_wait returned. */
+        unsigned count = net_wait(load->net, events, EVENTS_MAX, SILENCE_MS);
+        if (count == 0) fail("no connection was closed for %d s", SILENCE_MS / 1000);
+        /* One time for the batch: all of these streams had ended when net_wait returned. */
         uint64_t now_ns = clock_ns();
-        for (int i = 0; i < count; i++) {
-            unsigned index = (unsigned)events[i].data.u64;
-            attempt_end(&load->attempts[index], events[i].events);
-            tally_finish(tally, now_ns - load->attempts[index].since_ns);
+        for (unsigned i = 0; i < count; i++) {
+            unsigned index = events[i].stream;
+            attempt_end(load, &events[i]);
+            tally_finish(tally, now_ns - load->since_ns[index]);
             if (tally_may_start(tally, limit, now_ns)) attempt_start(load, index);
         }
     }

@@ -1,31 +1,24 @@
 /* echo: connections that stay open, on each a window of messages in flight that come back as they are. Every byte is
  * compared: an answer that is quick and wrong must not win. */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "net.h"
 #include "workload.h"
 
-enum { EVENTS_MAX = 256, SILENCE_MS = 5000, CHUNK = 64 * 1024 };
+enum { EVENTS_MAX = 256, CHUNK = 64 * 1024 };
 
 struct client {
-    int fd;
-    bool awaits_room; /* a send fell short: EPOLLOUT is on */
-    size_t owed;      /* bytes of messages begun that the kernel has not taken yet */
-    size_t sent;      /* bytes of the current message that it has */
-    size_t received;  /* bytes of the current message that came back */
+    size_t owed;     /* bytes of messages begun that the system has not taken yet */
+    size_t sent;     /* bytes of the current message that it has */
+    size_t received; /* bytes of the current message that came back */
     unsigned in_flight;
     unsigned oldest;    /* in since_ns, a ring */
     uint64_t *since_ns; /* when each message in flight began */
 };
 
 struct load {
-    int epoll;
+    struct net *net;
     unsigned connections, size, window;
     uint8_t *pattern; /* a message over and over: size + CHUNK bytes, so that a chunk can start anywhere in one */
     uint8_t *chunk;
@@ -39,33 +32,20 @@ static void *allocate(size_t count, size_t size)
     return block;
 }
 
-/* One after the other, and each one awaited: no flood of the server's backlog. */
-static void client_open(struct load *load, unsigned index, const struct sockaddr_in *server)
-{
-    struct client *client = &load->clients[index];
-    client->since_ns = allocate(load->window, sizeof client->since_ns[0]);
-    client->fd = net_connect(server);
-    net_watch(load->epoll, client->fd, EPOLLOUT, index);
-    struct epoll_event event;
-    if (epoll_wait(load->epoll, &event, 1, SILENCE_MS) != 1) fail("connection %u: no answer", index + 1);
-    int error = net_error(client->fd);
-    if (error != 0) fail("connection %u: %s", index + 1, strerror(error));
-    int on = 1;
-    if (setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail_system("TCP_NODELAY");
-    net_reset_at_end(client->fd);
-    net_rewatch(load->epoll, client->fd, EPOLLIN, index);
-}
-
 static void *load_open(const struct job *job)
 {
     struct load *load = allocate(1, sizeof *load);
-    *load = (struct load){ net_epoll(), job->connections, job->size, job->window, NULL, NULL, NULL };
+    *load = (struct load){ net_create(job->connections), job->connections, job->size, job->window, NULL, NULL, NULL };
     load->pattern = allocate(1, load->size + CHUNK);
     for (unsigned i = 0; i < load->size + CHUNK; i++) load->pattern[i] = (uint8_t)(i % load->size * 131 + 7);
     load->chunk = allocate(1, CHUNK);
     load->clients = allocate(load->connections, sizeof load->clients[0]);
-    struct sockaddr_in server = net_address(job->address);
-    for (unsigned i = 0; i < load->connections; i++) client_open(load, i, &server);
+    struct address server = address_of(job->address);
+    /* One after the other, and each one awaited: no flood of the server's backlog. */
+    for (unsigned i = 0; i < load->connections; i++) {
+        load->clients[i].since_ns = allocate(load->window, sizeof load->clients[i].since_ns[0]);
+        net_open(load->net, i, &server);
+    }
     return load;
 }
 
@@ -74,17 +54,12 @@ static void client_send(struct load *load, unsigned index)
     struct client *client = &load->clients[index];
     while (client->owed > 0) {
         size_t size = client->owed < CHUNK ? client->owed : CHUNK;
-        ssize_t took = send(client->fd, load->pattern + client->sent, size, MSG_NOSIGNAL);
-        if (took < 0 && errno == EAGAIN) break;
-        if (took < 0) fail_system("send");
-        client->owed -= (size_t)took;
-        client->sent = (client->sent + (size_t)took) % load->size;
-        if ((size_t)took < size) break;
+        size_t took = net_send(load->net, index, load->pattern + client->sent, size);
+        client->owed -= took;
+        client->sent = (client->sent + took) % load->size;
+        if (took < size) break;
     }
-    bool awaits_room = client->owed > 0;
-    if (awaits_room == client->awaits_room) return;
-    client->awaits_room = awaits_room;
-    net_rewatch(load->epoll, client->fd, awaits_room ? EPOLLIN | EPOLLOUT : EPOLLIN, index);
+    net_want_room(load->net, index, client->owed > 0);
 }
 
 /* Begins a message, if the limit allows one more. It leaves at the next client_send. */
@@ -104,18 +79,17 @@ static void client_finish(struct load *load, struct client *client, struct tally
     if (++client->oldest == load->window) client->oldest = 0;
 }
 
-static void client_receive(struct load *load, struct client *client, const struct limit *limit, struct tally *tally)
+static void client_receive(struct load *load, unsigned index, const struct limit *limit, struct tally *tally)
 {
-    ssize_t got = recv(client->fd, load->chunk, CHUNK, 0);
-    if (got == 0) fail("the server closed a connection");
-    if (got < 0 && errno == EAGAIN) return;
-    if (got < 0) fail_system("recv");
+    struct client *client = &load->clients[index];
+    size_t got = net_receive(load->net, index, load->chunk, CHUNK);
+    if (got == 0) return;
     uint64_t now_ns = clock_ns();
     size_t awaited = (size_t)client->in_flight * load->size - client->received;
-    if ((size_t)got > awaited || memcmp(load->chunk, load->pattern + client->received, (size_t)got) != 0) {
+    if (got > awaited || memcmp(load->chunk, load->pattern + client->received, got) != 0) {
         fail("what came back is not what was sent");
     }
-    client->received += (size_t)got;
+    client->received += got;
     while (client->received >= load->size) {
         client->received -= load->size;
         client_finish(load, client, tally, now_ns);
@@ -130,13 +104,13 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
         for (unsigned j = 0; j < load->window; j++) client_begin(load, &load->clients[i], limit, tally, clock_ns());
         client_send(load, i);
     }
-    struct epoll_event events[EVENTS_MAX];
+    struct net_event events[EVENTS_MAX];
     while (tally_in_flight(tally) > 0) {
-        int count = epoll_wait(load->epoll, events, EVENTS_MAX, SILENCE_MS);
-        if (count <= 0) fail("no byte came back for %d s", SILENCE_MS / 1000);
-        for (int i = 0; i < count; i++) {
-            unsigned index = (unsigned)events[i].data.u64;
-            if (events[i].events & ~(uint32_t)EPOLLOUT) client_receive(load, &load->clients[index], limit, tally);
+        unsigned count = net_wait(load->net, events, EVENTS_MAX, SILENCE_MS);
+        if (count == 0) fail("no byte came back for %d s", SILENCE_MS / 1000);
+        for (unsigned i = 0; i < count; i++) {
+            unsigned index = events[i].stream;
+            if (events[i].what & ~(uint32_t)NET_WRITABLE) client_receive(load, index, limit, tally);
             client_send(load, index);
         }
     }

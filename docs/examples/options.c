@@ -1,6 +1,5 @@
 #include "options.h"
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@ static uint64_t largest(const struct option *option)
 static void value_words(const struct option *option, char *words, size_t capacity)
 {
     if (option->choices == NULL) {
-        snprintf(words, capacity, "%s", option->value);
+        snprintf(words, capacity, "%s", option->value != NULL ? option->value : "");
         return;
     }
     size_t used = 0;
@@ -97,7 +96,10 @@ void options_read(const char *about, const struct option *options, int argc, cha
         while (option->name != NULL && (strlen(option->name) != length || memcmp(option->name, argv[i], length) != 0))
             option++;
         if (option->name == NULL) refuse(argv[0], argv[i], "no such option; --help lists them");
-        if (argv[i][length] == '=')
+        if (option->flag != NULL && argv[i][length] == '=') refuse(argv[0], option->name, "it takes no value");
+        if (option->flag != NULL)
+            *option->flag = true;
+        else if (argv[i][length] == '=')
             store(argv[0], option, argv[i] + length + 1);
         else if (i + 1 < argc)
             store(argv[0], option, argv[++i]);

@@ -3,6 +3,7 @@
 #ifndef EXAMPLES_OPTIONS_H
 #define EXAMPLES_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,11 +13,11 @@ struct option_texts {
     size_t count;
 };
 
-/* An option and its value: "--name VALUE" or "--name=VALUE". Exactly one of the pointers is set; it says what kind of
- * value this is, and where to put it. What the command line does not mention stays as it was. */
+/* An option and its value: "--name VALUE" or "--name=VALUE"; a flag has none. Exactly one of the pointers is set; it
+ * says what kind of value this is, and where to put it. What the command line does not mention stays as it was. */
 struct option {
     const char *name;
-    const char *value; /* what the help calls it; not needed with choices */
+    const char *value; /* what the help calls it; not needed with choices, and not with a flag */
     const char *help;
     uint32_t *number;
     size_t *size;
@@ -24,6 +25,7 @@ struct option {
     unsigned *choice;
     const char *const *choices; /* the words, ended by NULL; the index of the chosen one is stored */
     struct option_texts *texts;
+    bool *flag;
 };
 
 /* options_read: reads the command line as the table says, which an option without a name ends. Prints the help and

@@ -226,7 +226,7 @@ void wr_iocp_cancel(wr_cq *base, wr_op *op)
         s->listening->cancelled = true;
         (void)cq->owner.calls->cancel_io((HANDLE)s->os, NULL); /* what it finds done already lands all the same */
         wr_iocp_queue(cq, s);
-    } else if (op->kind == WR_OP_CONNECT && s->kind == WR_IOCP_CONNECTING && s->out->op == op && !s->closing) {
+    } else if (op->kind == WR_OP_CONNECT && s->kind == WR_IOCP_CONNECTING && !s->closing && s->out->op == op) {
         wr_iocp_drop(cq, s, NULL, true);
     }
 }

@@ -263,8 +263,9 @@ static DWORD prepare_wait(wr_iocp *cq, uint64_t deadline_ns, bool *fine)
     return ms < INFINITE ? (DWORD)ms : INFINITE - 1;
 }
 
-/* Windows needs memory to hand over many packets, but hands over one without; what else it may say, beside that the
- * time is over or a procedure call came, is that the port is none, and a queue that cannot wait would spin for ever. */
+/* The wait itself. What Windows may say beside that the time is over, or that a procedure call came, is that it lacks
+ * what it needs to hand over many packets, but not one; or that the port is none. A queue that cannot wait would spin
+ * for ever, so that is its process's end. */
 static ULONG take_packets(wr_iocp *cq, OVERLAPPED_ENTRY *packets, DWORD ms, bool fine)
 {
     ULONG count = 0;

@@ -6,10 +6,11 @@
 
 /* ---- addresses ---- */
 
-static bool is_unspecified(const wr_addr *addr)
+/* 0.0.0.0 and [::] stand for all addresses of a host. */
+bool wr_sim_is_any(const wr_addr *addr)
 {
-    static const uint8_t unspecified[16];
-    return memcmp(addr->ip, unspecified, sizeof addr->ip) == 0;
+    static const uint8_t any[16];
+    return memcmp(addr->ip, any, sizeof addr->ip) == 0;
 }
 
 /* Any address is some host's here, but for those that RFC 5737 sets aside for documentation first. */
@@ -27,7 +28,7 @@ bool wr_sim_has_folder(const char *path)
 static bool takes_ipv4(const wr_sim_file *listener)
 {
     if (listener->local.family == WR_FAMILY_IPV4) return true;
-    return is_unspecified(&listener->local) && !listener->ipv6_only;
+    return wr_sim_is_any(&listener->local) && !listener->ipv6_only;
 }
 
 /* Whether a connection to the address is for this listener: 2 for its very own, 1 as one of all. */
@@ -36,7 +37,7 @@ static int match(const wr_sim_file *listener, const wr_addr *addr, const char *p
     if (addr->family == WR_FAMILY_UNIX) return listener->path && strcmp(listener->path, path) == 0 ? 2 : 0;
     if (listener->path || listener->local.port != addr->port) return 0;
     if (wr_sim_same_host(&listener->local, addr)) return 2;
-    if (!is_unspecified(&listener->local)) return 0;
+    if (!wr_sim_is_any(&listener->local)) return 0;
     return addr->family == listener->local.family || (addr->family == WR_FAMILY_IPV4 && takes_ipv4(listener));
 }
 
@@ -50,10 +51,10 @@ wr_sim_file *wr_sim_find_listener(wr_sim *sim, const wr_addr *addr, const char *
         count = matches > best ? 1 : count + 1;
         best = matches;
     }
-    if (count == 0) return NULL;
-    uint64_t choice = wr_random_below(&sim->random, count);
-    for (wr_sim_file *file = sim->listeners;; file = file->next)
+    uint64_t choice = count > 0 ? wr_random_below(&sim->random, count) : 0;
+    for (wr_sim_file *file = sim->listeners; file; file = file->next)
         if (match(file, addr, path) == best && choice-- == 0) return file;
+    return NULL;
 }
 
 /* Whether the two cannot have one port both. */
@@ -63,9 +64,9 @@ static bool overlaps(const wr_sim_file *listener, const wr_listen_params *params
     if (addr->family == WR_FAMILY_UNIX) return listener->path && strcmp(listener->path, params->local.path) == 0;
     if (listener->path || listener->local.port != addr->port) return false;
     if (wr_sim_same_host(&listener->local, addr)) return true;
-    if (listener->local.family == addr->family) return is_unspecified(addr) || is_unspecified(&listener->local);
+    if (listener->local.family == addr->family) return wr_sim_is_any(addr) || wr_sim_is_any(&listener->local);
     if (addr->family == WR_FAMILY_IPV4) return takes_ipv4(listener);
-    return is_unspecified(addr) && !params->ipv6_only;
+    return wr_sim_is_any(addr) && !params->ipv6_only;
 }
 
 static bool is_taken(const wr_sim *sim, const wr_listen_params *params)

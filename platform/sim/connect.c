@@ -7,12 +7,6 @@
 
 /* ---- addresses ---- */
 
-static bool is_unspecified(const wr_addr *addr)
-{
-    static const uint8_t unspecified[16];
-    return memcmp(addr->ip, unspecified, sizeof addr->ip) == 0;
-}
-
 static bool is_loopback(const wr_addr *addr)
 {
     static const uint8_t ipv6[16] = { [15] = 1 };
@@ -48,12 +42,12 @@ static int set_addresses(wr_sim *sim, wr_sim_file *file, const wr_connect_params
     file->remote = params->remote.addr;
     file->local = (wr_addr){ .family = file->remote.family };
     if (file->remote.family == WR_FAMILY_UNIX) return wr_sim_has_folder(params->remote.path) ? 0 : WEIR_ENOENT;
-    if (is_unspecified(&file->remote)) set_loopback(&file->remote);
+    if (wr_sim_is_any(&file->remote)) set_loopback(&file->remote);
     if (params->local) {
         if (wr_sim_is_foreign(params->local)) return WEIR_EADDRNOTAVAIL;
         file->local = *params->local;
     }
-    if (is_unspecified(&file->local)) {
+    if (wr_sim_is_any(&file->local)) {
         if (is_loopback(&file->remote))
             set_loopback(&file->local);
         else
@@ -135,12 +129,18 @@ static void try_again(wr_sim *sim, wr_sim_file *file, enum wr_sim_event_kind kin
 {
     if (file->given_up) {
         finish(sim, file, WEIR_ECANCELED);
-    } else if (file->attempts == WR_SIM_SYN_RETRIES) {
-        finish(sim, file, WEIR_ETIMEDOUT);
-    } else {
-        wr_sim_note(sim, WR_NOTE_UNREACHED, file, file->attempts);
-        wr_sim_schedule(sim, file, kind, sim->now_ns + (RETRY_NS << file->attempts++));
+        return;
     }
+    wr_sim_note(sim, WR_NOTE_UNREACHED, file, file->attempts);
+    wr_sim_schedule(sim, file, kind, sim->now_ns + (RETRY_NS << file->attempts++));
+}
+
+/* The wait after the last try is over too. */
+static bool is_tired(wr_sim *sim, wr_sim_file *file)
+{
+    if (file->attempts <= WR_SIM_SYN_RETRIES) return false;
+    finish(sim, file, file->given_up ? WEIR_ECANCELED : WEIR_ETIMEDOUT);
+    return true;
 }
 
 /* ---- the other end ---- */
@@ -179,17 +179,18 @@ static bool enter_backlog(wr_sim *sim, wr_sim_file *listener, wr_sim_file *clien
         backlog->first = file;
     backlog->last = file;
     backlog->count++;
-    wr_sim_wake(sim, listener);
+    wr_sim_wake(listener);
     return true;
 }
 
 void wr_sim_syn(wr_sim *sim, wr_sim_file *file)
 {
+    if (is_tired(sim, file)) return;
     if (wr_sim_is_foreign(&file->remote)) {
         answer(sim, file, WEIR_EHOSTUNREACH);
         return;
     }
-    if (wr_sim_is_cut(sim, &file->local, &file->remote)) {
+    if (wr_sim_is_cut(sim, &file->local, &file->remote) || wr_sim_strikes(sim, WR_FAULT_LOSS)) {
         try_again(sim, file, WR_EVENT_SYN);
         return;
     }
@@ -204,6 +205,7 @@ void wr_sim_syn(wr_sim *sim, wr_sim_file *file)
 
 void wr_sim_answer(wr_sim *sim, wr_sim_file *file)
 {
+    if (is_tired(sim, file)) return;
     if (wr_sim_is_cut(sim, &file->local, &file->remote))
         try_again(sim, file, WR_EVENT_ANSWER);
     else

@@ -1,11 +1,9 @@
 /* What goes wrong: by ratio, or as a script says. */
 #include "platform/sim/sim.h"
 
-/* What is set up between the steps of a driven world is spared: a test that prepares its server does not want to
- * handle each failure there. */
 static bool ratios_apply(const wr_sim *sim)
 {
-    return sim->driven == 0 || sim->stepping;
+    return !sim->options.spares_setup || sim->stepping || sim->live;
 }
 
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault)

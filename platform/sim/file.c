@@ -38,7 +38,7 @@ static void unlist(wr_sim *sim, wr_sim_file *file)
 void wr_sim_file_drop(wr_sim *sim, wr_sim_file *file)
 {
     if (file->kind == WR_FILE_LISTENER) unlist(sim, file);
-    wr_sim_pipe_clear(sim, &file->pipe, true);
+    wr_sim_pipe_clear(&file->pipe, true);
     if (file->peer) file->peer->peer = NULL;
     if (file->socket) file->socket->file = NULL;
     if (file->counted) sim->open--;

@@ -49,9 +49,8 @@ uint8_t *wr_sim_pipe_send(wr_sim *sim, wr_sim_file *from, wr_sim_file *to, uint3
     return segment->bytes;
 }
 
-void wr_sim_pipe_clear(wr_sim *sim, wr_sim_pipe *pipe, bool all)
+void wr_sim_pipe_clear(wr_sim_pipe *pipe, bool all)
 {
-    (void)sim;
     wr_sim_segment *last_kept = NULL;
     wr_sim_segment *segment = pipe->first;
     if (!all) {
@@ -131,7 +130,7 @@ void wr_sim_arrive(wr_sim *sim, wr_sim_file *file)
         wr_sim_note(sim, segment->size ? WR_NOTE_ARRIVE : WR_NOTE_END, file, segment->size);
     }
     if (pipe->arriving) wr_sim_schedule(sim, file, WR_EVENT_ARRIVAL, pipe->arriving->arrives_ns);
-    wr_sim_wake(sim, file);
+    wr_sim_wake(file);
 }
 
 void wr_sim_take_reset(wr_sim *sim, wr_sim_file *file)
@@ -150,7 +149,7 @@ void wr_sim_take_reset(wr_sim *sim, wr_sim_file *file)
     }
     file->error = WEIR_ECONNRESET;
     /* Some systems still hand over what came before a reset, others drop it. */
-    wr_sim_pipe_clear(sim, &file->pipe, wr_sim_coin(sim));
+    wr_sim_pipe_clear(&file->pipe, wr_sim_coin(sim));
     file->pipe.ended = false;
     if (file->peer) file->peer->peer = NULL;
     file->peer = NULL;
@@ -161,7 +160,7 @@ void wr_sim_take_reset(wr_sim *sim, wr_sim_file *file)
         socket->out = NULL;
         wr_sim_finish(file->queue, socket, op, WEIR_ECONNRESET);
     }
-    wr_sim_wake(sim, file);
+    wr_sim_wake(file);
 }
 
 void wr_sim_provoke(wr_sim *sim, wr_sim_file *file)

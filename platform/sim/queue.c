@@ -4,6 +4,11 @@
 
 #include "platform/sim/sim.h"
 
+enum {
+    SHORT_WAITS = 8, /* one in so many waits of a driven queue */
+    SHORT_WAIT = 3,  /* brings this many completions at most */
+};
+
 /* ---- sockets ---- */
 
 wr_sim_socket *wr_sim_socket_open(wr_sim_queue *queue, wr_sim_file *file)
@@ -39,9 +44,8 @@ static void queue_socket(wr_sim_queue *queue, wr_sim_socket *socket)
     later->first = socket->record.slot;
 }
 
-void wr_sim_wake(wr_sim *sim, wr_sim_file *file)
+void wr_sim_wake(const wr_sim_file *file)
 {
-    (void)sim;
     if (file->socket && file->socket->in) queue_socket(file->queue, file->socket);
 }
 
@@ -198,6 +202,14 @@ static unsigned collect(wr_sim_queue *queue, wr_completion *out, unsigned capaci
     return count;
 }
 
+/* A kernel may have more than it tells at once. Without the odd short answer, what comes together would always be
+ * served in one pass. */
+static unsigned shorten(wr_sim *sim, unsigned capacity)
+{
+    bool is_short = capacity > SHORT_WAIT && wr_random_below(&sim->random, SHORT_WAITS) == 0;
+    return is_short ? 1 + (unsigned)wr_random_below(&sim->random, SHORT_WAIT) : capacity;
+}
+
 /* ---- waiting ---- */
 
 /* Nothing can happen, unless another thread does something. */
@@ -239,7 +251,7 @@ static unsigned sim_wait(wr_cq *cq, wr_completion *out, unsigned capacity, uint6
     wr_sim_enter(queue->sim);
     unsigned count;
     if (queue->step) {
-        count = collect(queue, out, capacity);
+        count = collect(queue, out, shorten(queue->sim, capacity));
     } else {
         uint64_t until_ns = deadline_ns > WR_SIM_EPOCH_NS ? deadline_ns - WR_SIM_EPOCH_NS : 0;
         count = wait_in_world(queue, out, capacity, deadline_ns == WR_DEADLINE_NEVER ? WR_SIM_FOREVER : until_ns);
@@ -324,7 +336,6 @@ static void sim_destroy(wr_cq *cq)
     wr_table_destroy(&own->sockets);
     wr_free(own->memory, own, sizeof *own);
     queue->own = NULL;
-    if (queue->step) sim->driven--;
     wr_sim_leave(sim);
     if (owns_sim) wr_sim_destroy(sim);
 }

@@ -21,11 +21,12 @@
 enum {
     WR_SIM_SEGMENT_MAX = 16 * 1024,
     WR_SIM_BUFFER_SIZE = 16 * 1024,
-    WR_SIM_ACCEPT_BATCH = 16,  /* accepts a wait and listener */
-    WR_SIM_SYN_RETRIES = 6,    /* after 1, 2, 4… s, and then WEIR_ETIMEDOUT: as Linux has it */
-    WR_SIM_RETRANSMITS = 8,    /* of one segment; then it comes through */
-    WR_SIM_PORT_FIRST = 32768, /* of those that connects get */
-    WR_SIM_PORT_BOUND = 49152, /* and from here on, listeners */
+    WR_SIM_SUM_MAX = 256 * 1024, /* bytes of a send that are watched until its completion: as many as core sends */
+    WR_SIM_ACCEPT_BATCH = 16,    /* accepts a wait and listener */
+    WR_SIM_SYN_RETRIES = 6,      /* after 1, 2, 4… 32 s, and after another 64 WEIR_ETIMEDOUT: as Linux has it */
+    WR_SIM_RETRANSMITS = 8,      /* of one segment; then it comes through */
+    WR_SIM_PORT_FIRST = 32768,   /* of those that connects get */
+    WR_SIM_PORT_BOUND = 49152,   /* and from here on, listeners */
 };
 
 typedef struct wr_sim_file wr_sim_file;
@@ -33,12 +34,8 @@ typedef struct wr_sim_queue wr_sim_queue;
 typedef struct wr_sim_segment wr_sim_segment;
 typedef struct wr_sim_socket wr_sim_socket;
 
-/* WR_SIM_RULE: a rule of the contract (cq.h) that the caller must keep. Not an assertion of ours, so it holds in every
- * build: where a kernel would let a mistake pass, the simulator ends the program and says which. */
+/* WR_SIM_RULE: what the caller must keep of the contract (cq.h). */
 #define WR_SIM_RULE(holds, rule) ((holds) ? (void)0 : wr_sim_broken(rule))
-
-/* wr_sim_broken: prints the rule, and aborts. */
-_Noreturn void wr_sim_broken(const char *rule);
 
 /* ---- what is yet to come (event.c) ---- */
 
@@ -161,8 +158,8 @@ typedef struct wr_sim_own {
     wr_table sockets;
     uint32_t buffer_size;
     wr_sim_lease *leases;
-    wr_ready now,
-        later;       /* sockets: what this round still looks at, and what comes in the next one: so nobody starves */
+    /* Sockets: those that this round still looks at, and those of the next one: so nobody starves. */
+    wr_ready now, later;
     wr_done orphans; /* results of connects that got no socket */
 } wr_sim_own;
 
@@ -193,7 +190,6 @@ struct wr_sim {
     uint64_t now_ns;
     uint64_t trace_hash;
     uint64_t chances[WR_FAULTS]; /* opportunities so far */
-    uint64_t steps;              /* since the clock moved */
     wr_sim_events events;
     wr_table files;
     wr_sim_file *listeners;
@@ -202,9 +198,8 @@ struct wr_sim {
     uint32_t cut_count, cut_room;
     uint32_t numbers; /* of files, given out */
     uint32_t queue_numbers;
-    uint32_t open;   /* counted files */
-    uint32_t driven; /* queues that are */
-    bool stepping;
+    uint32_t open; /* counted files */
+    bool stepping, live;
     uint16_t next_port, next_listen_port;
     const char *thread; /* the one thread that uses it; see wr_sim_enter */
     /* With options.threads: */
@@ -278,7 +273,7 @@ uint8_t *wr_sim_pipe_send(wr_sim *sim, wr_sim_file *from, wr_sim_file *to, uint3
 uint32_t wr_sim_pipe_read(wr_sim *sim, wr_sim_file *file, uint8_t *bytes, uint32_t size);
 
 /* wr_sim_pipe_clear: forgets what is in it; `all` false: not what has arrived. */
-void wr_sim_pipe_clear(wr_sim *sim, wr_sim_pipe *pipe, bool all);
+void wr_sim_pipe_clear(wr_sim_pipe *pipe, bool all);
 
 /* wr_sim_arrive, wr_sim_take_reset: events of a stream. */
 void wr_sim_arrive(wr_sim *sim, wr_sim_file *file);
@@ -328,6 +323,9 @@ enum wr_sim_note {
 /* wr_sim_note: adds to the trace; `file` may be NULL. */
 void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number);
 
+/* wr_sim_note_cut: the same for WR_NOTE_CUT and WR_NOTE_HEAL; `a` NULL: every cut, `b` NULL: all other hosts. */
+void wr_sim_note_cut(wr_sim *sim, enum wr_sim_note note, const wr_addr *a, const wr_addr *b);
+
 /* wr_sim_sum: a checksum of bytes, going on from `sum`. */
 uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size);
 
@@ -350,7 +348,7 @@ wr_sim_socket *wr_sim_socket_open(wr_sim_queue *queue, wr_sim_file *file);
 void wr_sim_socket_retire(wr_sim_socket *socket);
 
 /* wr_sim_wake: the file's socket may have something to deliver. */
-void wr_sim_wake(wr_sim *sim, wr_sim_file *file);
+void wr_sim_wake(const wr_sim_file *file);
 
 /* wr_sim_begin: the operation is the backend's from here on. */
 void wr_sim_begin(wr_op *op, enum wr_op_kind kind, uint32_t slot);
@@ -368,6 +366,9 @@ unsigned wr_sim_serve_accept(wr_sim_queue *queue, wr_sim_socket *socket, wr_comp
 
 /* wr_sim_find_listener: of several that share the port, the seed chooses. NULL: nobody. */
 wr_sim_file *wr_sim_find_listener(wr_sim *sim, const wr_addr *addr, const char *path);
+
+/* wr_sim_is_any: 0.0.0.0 or [::]. */
+bool wr_sim_is_any(const wr_addr *addr);
 
 /* wr_sim_is_foreign: an address that no host of the simulator has. */
 bool wr_sim_is_foreign(const wr_addr *addr);
@@ -390,6 +391,8 @@ unsigned wr_sim_serve_recv(wr_sim_queue *queue, wr_sim_socket *socket, wr_comple
 
 /* wr_sim_part: a recv that is pending at the close may have its bytes already; the seed chooses. */
 void wr_sim_part(wr_sim_queue *queue, wr_sim_socket *socket);
+
+/* wr_sim_slices_sum: a checksum of the first WR_SIM_SUM_MAX bytes. */
 uint64_t wr_sim_slices_sum(const wr_slice *slices);
 
 #endif

@@ -7,9 +7,12 @@
 uint64_t wr_sim_slices_sum(const wr_slice *slices)
 {
     uint64_t sum = 0;
+    uint32_t left = WR_SIM_SUM_MAX;
     for (; slices; slices = slices->next) {
         WR_SIM_RULE(slices->size > 0 && slices->data, "a slice has bytes");
-        sum = wr_sim_sum(sum, slices->data, slices->size);
+        uint32_t size = slices->size < left ? slices->size : left;
+        sum = wr_sim_sum(sum, slices->data, size);
+        left -= size;
     }
     return sum;
 }

@@ -51,8 +51,8 @@ static const wr_note_words words[] = {
     [WR_NOTE_CLOSE] = { "closes", NULL },
     [WR_NOTE_ABORT] = { "closes with a reset", NULL },
     [WR_NOTE_FAULT] = { "fault:", NULL },
-    [WR_NOTE_CUT] = { "a cut;", "in all" },
-    [WR_NOTE_HEAL] = { "healed;", "cuts left" },
+    [WR_NOTE_CUT] = { NULL, NULL }, /* they tell of hosts */
+    [WR_NOTE_HEAL] = { NULL, NULL },
     [WR_NOTE_STEP] = { NULL, NULL },
 };
 
@@ -66,6 +66,14 @@ static void format_end(const wr_addr *addr, char *text, size_t capacity)
         (void)snprintf(text, capacity, "[%s]:%u", ip, addr->port);
     else
         (void)snprintf(text, capacity, "%s:%u", ip, addr->port);
+}
+
+static void tell_line(wr_sim *sim, const char *what)
+{
+    char line[400];
+    (void)snprintf(line, sizeof line, "%" PRIu64 ".%09" PRIu64 " %s", sim->now_ns / 1000000000,
+                   sim->now_ns % 1000000000, what);
+    sim->options.trace(line, sim->options.trace_data);
 }
 
 static void tell(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
@@ -84,9 +92,8 @@ static void tell(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, ui
         (void)snprintf(what, sizeof what, " %s", fault_names[number]);
     else if (words[note].unit)
         (void)snprintf(what, sizeof what, " %" PRIu64 " %s", number, words[note].unit);
-    (void)snprintf(line, sizeof line, "%" PRIu64 ".%09" PRIu64 " %s%s%s", sim->now_ns / 1000000000,
-                   sim->now_ns % 1000000000, who, words[note].verb, what);
-    sim->options.trace(line, sim->options.trace_data);
+    (void)snprintf(line, sizeof line, "%s%s%s", who, words[note].verb, what);
+    tell_line(sim, line);
 }
 
 void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
@@ -95,6 +102,20 @@ void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, ui
     hash = mix(hash, (uint64_t)note << 32 | (file ? file->number : 0));
     sim->trace_hash = mix(hash, number);
     if (sim->options.trace && words[note].verb) tell(sim, note, file, number);
+}
+
+void wr_sim_note_cut(wr_sim *sim, enum wr_sim_note note, const wr_addr *a, const wr_addr *b)
+{
+    uint64_t hosts = a ? wr_sim_sum(a->family, a->ip, sizeof a->ip) : 0;
+    if (b) hosts = wr_sim_sum(hosts ^ b->family, b->ip, sizeof b->ip);
+    wr_sim_note(sim, note, NULL, hosts);
+    if (!sim->options.trace) return;
+    char line[2 * WR_IP_TEXT_MAX + 40], one[WR_IP_TEXT_MAX] = "everybody", other[WR_IP_TEXT_MAX] = "all others";
+    if (a) wr_os_ip_format(a, one);
+    if (b) wr_os_ip_format(b, other);
+    (void)snprintf(line, sizeof line, "network: %s and %s %s", one, other,
+                   note == WR_NOTE_CUT ? "are cut" : "are healed");
+    tell_line(sim, line);
 }
 
 uint64_t wr_sim_trace_hash(const wr_sim *sim)

@@ -5,8 +5,6 @@
 
 #include "platform/sim/sim.h"
 
-enum { MS = 1000000 };
-
 /* Its address tells threads apart; nothing else is made of it. */
 static _Thread_local char this_thread;
 
@@ -149,7 +147,7 @@ int wr_sim_cut(wr_sim *sim, const wr_addr *a, const wr_addr *b)
     }
     if (error == 0) {
         sim->cuts[sim->cut_count++] = cut_of(a, b);
-        wr_sim_note(sim, WR_NOTE_CUT, NULL, sim->cut_count);
+        wr_sim_note_cut(sim, WR_NOTE_CUT, a, b);
     }
     wr_sim_leave(sim);
     return error;
@@ -162,7 +160,7 @@ void wr_sim_heal(wr_sim *sim, const wr_addr *a, const wr_addr *b)
     for (uint32_t i = 0; a && i < sim->cut_count; i++)
         if (!is_same_cut(&sim->cuts[i], a, b)) sim->cuts[kept++] = sim->cuts[i];
     sim->cut_count = kept;
-    wr_sim_note(sim, WR_NOTE_HEAL, NULL, kept);
+    wr_sim_note_cut(sim, WR_NOTE_HEAL, a, b);
     for (uint32_t slot = 0; slot < wr_table_slots(&sim->files); slot++) {
         wr_sim_file *file = wr_table_at(&sim->files, slot, sizeof *file);
         bool has_stream = file->kind == WR_FILE_STREAM || file->kind == WR_FILE_CONNECTING; /* its peer may have sent */
@@ -181,7 +179,6 @@ void wr_sim_attach(wr_cq *cq, wr_sim_step_fn step, void *owner)
     queue->step = step;
     queue->owner = owner;
     queue->alarm_ns = WR_SIM_FOREVER;
-    queue->sim->driven++;
 }
 
 static bool has_results(wr_sim_queue *queue)
@@ -236,24 +233,23 @@ static bool step_one(wr_sim *sim)
         wr_sim_run_event(sim);
         return true;
     }
-    wr_sim_queue *queue = sim->queues;
-    while (!wants_step(sim, queue) || choice-- > 0) queue = queue->next;
-    step_queue(sim, queue);
+    for (wr_sim_queue *queue = sim->queues; queue; queue = queue->next) {
+        if (!wants_step(sim, queue) || choice-- > 0) continue;
+        step_queue(sim, queue);
+        break;
+    }
     return true;
 }
 
 static void set_now(wr_sim *sim, uint64_t now_ns)
 {
-    if (now_ns <= sim->now_ns) return;
-    sim->now_ns = now_ns;
-    sim->steps = 0;
+    if (now_ns > sim->now_ns) sim->now_ns = now_ns;
 }
 
 enum wr_sim_progress wr_sim_step(wr_sim *sim, uint64_t until_ns)
 {
     WR_SIM_RULE(!sim->stepping, "a world is not stepped from inside one of its own steps");
     if (sim->now_ns > until_ns) return WR_SIM_REACHED;
-    if (++sim->steps > WR_SIM_STEPS_MAX) return WR_SIM_STUCK;
     sim->stepping = true;
     enum wr_sim_progress progress = WR_SIM_STEPPED;
     while (!step_one(sim)) {
@@ -267,6 +263,11 @@ enum wr_sim_progress wr_sim_step(wr_sim *sim, uint64_t until_ns)
     }
     sim->stepping = false;
     return progress;
+}
+
+void wr_sim_set_live(wr_sim *sim, bool live)
+{
+    sim->live = live;
 }
 
 void wr_sim_skip(wr_sim *sim, uint64_t to_ns)

@@ -1,4 +1,5 @@
-/* What platform/os.h leaves to the system: a lock, a condition and a thread. Without <windows.h>, whose macros core shall not see.
+/* What platform/os.h leaves to the system: a lock, a condition and a thread. Without <windows.h>, whose macros core
+ * shall not see.
  */
 #ifndef WR_OS_TYPES_H
 #define WR_OS_TYPES_H

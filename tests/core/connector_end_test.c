@@ -381,3 +381,50 @@ Test(connector_end, thousands_of_connects_and_aborts_leave_nothing_behind, .time
     world_stop(&client);
     world_stop(&server);
 }
+
+/* ---- refused while something else is to be told ---- */
+
+typedef struct refusal {
+    uint16_t port; /* where nobody listens */
+    weir_protocol protocol;
+} refusal;
+
+static void never_slow(weir_conn *conn, size_t queued)
+{
+    (void)conn;
+    cr_assert_fail("on_slow of a connection that never opened, with %zu bytes", queued);
+}
+
+/* The refusal is there at once, on the loopback, and in the next pass it stands behind the message that too much was
+ * sent: the connection is in the list of those to be looked at when it ends. */
+static void connect_in_vain(weir_conn *conn)
+{
+    refusal *r = world_data(conn);
+    char address[32];
+    weir_conn_id id;
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", r->port);
+    cr_assert_eq(weir_connect(weir_conn_runtime(conn), address, &r->protocol, NULL, &id), 0);
+    cr_assert_eq(weir_send_to(weir_conn_runtime(conn), id, "over ten bytes", 14), WEIR_ESLOW);
+}
+
+Test(connector_end, refused_when_too_much_was_sent_to_it_has_on_close_alone)
+{
+    refusal r = { .port = host_free_port() };
+    world w = { .manual = true, .protocol = { .on_open = connect_in_vain, .data = &r } };
+    weir_protocol notify = { .on_slow = never_slow,
+                             .outbox = { .soft_limit = 10, .hard_limit = 10, .policy = WEIR_SLOW_NOTIFY } };
+    uint16_t port;
+    raw_peer listener = raw_listen(4, &port);
+    w.no_listener = true;
+    world_start(&w);
+    r.protocol = world_wrap(&w, &notify);
+    for (unsigned i = 1; i <= 4; i++) { /* posts and sockets take turns */
+        connect_to(&w, port, NULL);
+        WORLD_AWAIT(&w, w.opened == i && w.closed_unopened == i);
+        cr_assert_eq(w.error, WEIR_ECONNREFUSED);
+        raw_reset(raw_accept(listener));
+        WORLD_AWAIT(&w, w.closed == 2 * i);
+    }
+    raw_close(listener);
+    world_stop(&w);
+}

@@ -278,6 +278,29 @@ Test(framing, custom_frames_are_cut_anywhere)
     expect_frames(&framing, stream, (const size_t[]){ 1, 5, 3 }, 3);
 }
 
+/* Begins with '<', and goes to where the next one begins. */
+static int64_t until_next(const void *bytes, size_t size, void *data)
+{
+    (void)data;
+    const char *begin = bytes, *next = size > 1 ? memchr(begin + 1, '<', size - 1) : NULL;
+    if (*begin != '<') return -1;
+    return next ? next - begin : 0;
+}
+
+/* However much has come: a frame that can only be told by looking beyond max_message is too large, and so is one that
+ * only turns out to be malformed there. */
+Test(framing, a_custom_function_sees_no_more_than_max_message)
+{
+    weir_framing framing = checked((weir_framing){ .kind = WEIR_FRAMING_CUSTOM, .frame = until_next });
+    cr_assert_eq(first(&framing, 5, "<abc<", 5), 4);
+    cr_assert_eq(first(&framing, 5, "<abcd", 5), WEIR_EMSGSIZE);
+    cr_assert_eq(first(&framing, 5, "<abcd<", 6), WEIR_EMSGSIZE);
+    struct script script = { .result = 0 };
+    framing = checked((weir_framing){ .kind = WEIR_FRAMING_CUSTOM, .frame = scripted, .data = &script });
+    cr_assert_eq(first(&framing, 5, "hello, and more", 15), WEIR_EMSGSIZE);
+    cr_assert_eq(script.size, 5);
+}
+
 /* What is refused beforehand. */
 
 static void expect_refused(weir_framing framing, const char *reason)

@@ -177,8 +177,9 @@ static void in_one_piece(world *w, raw_peer peer, const stream *s)
 
 static void in_random_pieces(world *w, raw_peer peer, const stream *s)
 {
+    enum { ROUNDS = 20 / RAW_SLOWDOWN };
     uint64_t seed = 99;
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         size_t scale = (size_t)1 << (4 + world_random(&seed) % 14);
         for (size_t done = 0; done < s->size;) {
             size_t piece = 1 + world_random(&seed) % scale;
@@ -207,7 +208,7 @@ Test(receive, many_messages_in_one_read_arrive_each_by_itself)
 
 Test(receive, messages_in_pieces_of_any_size_arrive_whole, .timeout = 60)
 {
-    each_framing(30000, in_random_pieces);
+    each_framing(30000 / RAW_SLOWDOWN, in_random_pieces);
 }
 
 /* ---- without framing ---- */
@@ -433,5 +434,42 @@ Test(receive, without_memory_a_connection_ends_alone)
     cr_assert_lt(failed, 8, "with enough of it nothing fails");
     raw_close(bystander);
     WORLD_AWAIT(&w, w.closed == 9);
+    world_stop(&w);
+}
+
+/* The end of "bb\n" is known when the third of the further bytes has come: by then there is more of them in the tail
+ * than a read's step, and the rest of the read has to go there too. */
+Test(receive, without_memory_for_what_follows_a_frame_a_connection_ends_alone)
+{
+    enum { REST = 3000, LINES = REST / 2, TRIES = 8 };
+    world w = { .manual = true,
+                .keeps = true,
+                .protocol = { .framing = { .kind = WEIR_FRAMING_CUSTOM, .frame = frame_looking_ahead } } };
+    static char rest[REST];
+    for (size_t i = 0; i < REST; i++) rest[i] = i % 2 ? '\n' : 'x';
+    unsigned failed = 0;
+    world_start(&w);
+    for (int after = 0; after < TRIES; after++) {
+        raw_peer peer = world_connect(&w);
+        WORLD_AWAIT(&w, w.opened == (unsigned)after + 1);
+        send_and_serve(&w, peer, "bb\n.", 4);
+        cr_assert_eq(w.messages, 0);
+        unsigned closed = w.closed;
+        raw_send(peer, rest, REST);
+        world_refuse(&w, after);
+        WORLD_AWAIT(&w, w.messages == LINES || w.closed > closed);
+        world_refuse(&w, -1);
+        if (w.closed > closed) {
+            cr_assert_eq(w.error, WEIR_ENOMEM);
+            failed++;
+        } else {
+            cr_assert(world_message_is(&w, 0, "bb\n", 3));
+        }
+        world_forget(&w);
+        raw_reset(peer);
+        WORLD_AWAIT(&w, w.closed == closed + 1);
+    }
+    cr_assert_gt(failed, 1, "the tail has to grow twice");
+    cr_assert_lt(failed, TRIES, "with enough of it nothing fails");
     world_stop(&w);
 }

@@ -409,7 +409,47 @@ Test(remote, one_that_is_ended_in_the_pass_in_which_it_is_there_ends_in_order)
     }
 }
 
-/* ---- no memory ---- */
+/* ---- memory ---- */
+
+Test(remote, many_small_messages_hold_little_more_than_the_limit_while_they_wait)
+{
+    enum { HARD = 256 * 1024 };
+    const weir_outbox_options outbox = { .soft_limit = HARD, .hard_limit = HARD, .policy = WEIR_SLOW_DROP_NEWEST };
+    world w = { .manual = true, .protocol.outbox = outbox };
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    WORLD_AWAIT(&w, w.opened == 1);
+    uint64_t before = w.memory.used;
+    unsigned taken = 0;
+    while (weir_send_to(w.runtime, w.id, "x", 1) == 0) cr_assert_lt(++taken, HARD);
+    cr_assert_geq(taken, 4096, "%u", taken);
+    cr_assert_leq(w.memory.used - before, 2 * HARD, "%u bytes", (unsigned)(w.memory.used - before));
+    WORLD_AWAIT(&w, world_stats(&w).bytes_sent == taken); /* and they are all there, and count no more */
+    cr_assert_eq(weir_send_to(w.runtime, w.id, "x", 1), 0);
+    raw_reset(peer);
+    WORLD_AWAIT(&w, w.closed == 1);
+    world_stop(&w);
+}
+
+Test(remote, a_limit_smaller_than_a_message_counts_for_still_lets_one_through)
+{
+    const weir_outbox_options outbox = { .soft_limit = 10, .hard_limit = 10, .policy = WEIR_SLOW_DROP_NEWEST };
+    world w = { .manual = true, .protocol.outbox = outbox };
+    char got[10];
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    WORLD_AWAIT(&w, w.opened == 1);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(weir_send_to(w.runtime, w.id, "0123456789a", 11), WEIR_ESLOW);
+        world_settle(&w);
+        cr_assert_eq(weir_send_to(w.runtime, w.id, "0123456789", 10), 0);
+        cr_assert_eq(weir_send_to(w.runtime, w.id, "x", 1), WEIR_ESLOW);
+        raw_receive(peer, got, sizeof got);
+    }
+    raw_reset(peer);
+    WORLD_AWAIT(&w, w.closed == 1);
+    world_stop(&w);
+}
 
 Test(remote, without_memory_a_request_is_refused_and_no_limit_is_used_up)
 {
@@ -436,6 +476,32 @@ Test(remote, without_memory_a_request_is_refused_and_no_limit_is_used_up)
     WORLD_AWAIT(&w, w.closed == 1);
     world_stop(&w);
     weir_buf_release(buf);
+}
+
+static void ignore_slow(weir_conn *conn, size_t queued)
+{
+    (void)conn;
+    (void)queued;
+}
+
+Test(remote, a_notice_that_could_not_be_sent_for_want_of_memory_is_sent_with_the_next_refusal)
+{
+    world w = { .manual = true,
+                .protocol = { .on_slow = ignore_slow,
+                              .outbox = { .soft_limit = 10, .hard_limit = 10, .policy = WEIR_SLOW_NOTIFY } } };
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    WORLD_AWAIT(&w, w.opened == 1);
+    world_refuse(&w, 0);
+    cr_assert_eq(weir_send_to(w.runtime, w.id, "over ten bytes", 14), WEIR_ESLOW);
+    world_settle(&w);
+    cr_assert_eq(w.slowed, 0);
+    world_refuse(&w, -1);
+    cr_assert_eq(weir_send_to(w.runtime, w.id, "over ten bytes", 14), WEIR_ESLOW);
+    WORLD_AWAIT(&w, w.slowed == 1);
+    raw_close(peer);
+    WORLD_AWAIT(&w, w.closed == 1);
+    world_stop(&w);
 }
 
 /* ---- churn ---- */

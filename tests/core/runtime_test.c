@@ -1,6 +1,7 @@
 /* The runtime's states, its threads, and the embedder's own loop. How it stops is in runtime_stop_test.c. */
 #include <stdio.h>
 #include <string.h>
+#include <weir/version.h>
 
 #include "core/host.h"
 #include "core/world.h"
@@ -33,6 +34,11 @@ Test(runtime, refuses_options_that_make_no_sense)
     cr_assert_eq(weir_runtime_create(&runtime, &(weir_runtime_options){ .manual = true, .workers = 2 }), WEIR_EINVAL);
     cr_assert_eq(weir_runtime_create(&runtime, &(weir_runtime_options){ .allocator = &half }), WEIR_EINVAL);
     weir_runtime_destroy(NULL);
+}
+
+Test(runtime, is_of_the_version_that_its_headers_say)
+{
+    cr_assert_str_eq(weir_version(), WEIR_VERSION);
 }
 
 Test(runtime, has_as_many_workers_as_was_said_or_one_a_core)

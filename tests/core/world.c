@@ -36,11 +36,15 @@ static void *counted_alloc(size_t size, void *data)
     world_memory *memory = data;
     int64_t left = atomic_load(&memory->refuse_after);
     while (left >= 0) {
-        if (left == 0) {
+        if (left == 0 && !memory->refuse_once) {
             atomic_fetch_add(&memory->refused, 1);
             return NULL;
         }
-        if (atomic_compare_exchange_weak(&memory->refuse_after, &left, left - 1)) break;
+        if (left == 0 && atomic_compare_exchange_strong(&memory->refuse_after, &left, -1)) {
+            atomic_fetch_add(&memory->refused, 1);
+            return NULL;
+        }
+        if (left > 0 && atomic_compare_exchange_weak(&memory->refuse_after, &left, left - 1)) break;
     }
     void *block = malloc(size);
     if (!block) return NULL;
@@ -60,6 +64,13 @@ static void counted_free(void *block, size_t size, void *data)
 
 void world_refuse(world *w, int64_t after)
 {
+    atomic_store(&w->memory.refuse_once, false);
+    atomic_store(&w->memory.refuse_after, after);
+}
+
+void world_refuse_once(world *w, int64_t after)
+{
+    atomic_store(&w->memory.refuse_once, true);
     atomic_store(&w->memory.refuse_after, after);
 }
 

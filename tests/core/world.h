@@ -26,6 +26,7 @@
 typedef struct world_memory {
     _Atomic uint64_t used, peak;  /* bytes */
     _Atomic int64_t refuse_after; /* so many allocations succeed from now on; negative: all. See world_refuse. */
+    _Atomic bool refuse_once;     /* see world_refuse_once */
     _Atomic uint64_t refused;
 } world_memory;
 
@@ -100,6 +101,9 @@ void world_forget(world *w);
 
 /* world_refuse: after so many more allocations there is no memory; a negative number: there is again. */
 void world_refuse(world *w, int64_t after);
+
+/* world_refuse_once: after so many more allocations one fails, and no other. */
+void world_refuse_once(world *w, int64_t after);
 
 /* WORLD_AWAIT: until the condition holds; the test fails if it never does. Drives a manual runtime. */
 #define WORLD_AWAIT(w, condition)                                                          \

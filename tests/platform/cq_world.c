@@ -32,9 +32,9 @@ static void counted_free(wr_memory *base, void *block, size_t size)
     free(block);
 }
 
-void world_open(world *w, const struct wr_cq_ops *ops)
+static void open_in(world *w, const struct wr_cq_ops *ops, wr_sim *sim)
 {
-    *w = (world){ .ops = ops, .capacity = WORLD_BATCH };
+    *w = (world){ .ops = ops, .sim = sim, .capacity = WORLD_BATCH };
     w->memory =
         (world_memory){ .base = { .alloc = counted_alloc, .free = counted_free }, .allocations_left = UINT64_MAX };
     cr_assert_eq(world_create_queue(w, 0), 0);
@@ -42,8 +42,18 @@ void world_open(world *w, const struct wr_cq_ops *ops)
 
 int world_create_queue(world *w, uint32_t buffer_size)
 {
-    wr_cq_options options = { .memory = &w->memory.base, .buffer_size = buffer_size, .sim = network };
+    wr_cq_options options = { .memory = &w->memory.base, .buffer_size = buffer_size, .sim = w->sim };
     return wr_cq_create(w->ops, &w->cq, &options);
+}
+
+void world_open(world *w, const struct wr_cq_ops *ops)
+{
+    open_in(w, ops, ops == &wr_cq_sim ? network : NULL);
+}
+
+void world_open_in(world *w, wr_sim *sim)
+{
+    open_in(w, &wr_cq_sim, sim);
 }
 
 void world_close(world *w)

@@ -50,9 +50,10 @@ typedef struct world {
     const struct wr_cq_ops *ops;
     wr_cq *cq;
     const char *lacks; /* why the test does not apply to this backend; NULL: it does */
+    wr_sim *sim;       /* of the simulator's queues: where they live */
     world_memory memory;
-    unsigned capacity; /* of a wait */
-    unsigned turns;    /* final completions so far */
+    unsigned capacity;   /* of a wait */
+    unsigned turns;      /* final completions so far */
     bool awaits_threads; /* what a test waits for may be another thread's to do */
     deed *in_flight;
     char path[64]; /* of a Unix-domain socket; empty until one is asked for */
@@ -84,6 +85,9 @@ bool world_lacks(world *w, unsigned cap);
 /* world_open, world_close: a queue; closing it asserts that all of its memory came back. */
 void world_open(world *w, const struct wr_cq_ops *ops);
 void world_close(world *w);
+
+/* world_open_in: a queue of the simulator, in a world of the test's own. */
+void world_open_in(world *w, wr_sim *sim);
 
 /* world_create_queue: the queue alone, in place of one that was destroyed; buffer_size as in wr_cq_options. */
 int world_create_queue(world *w, uint32_t buffer_size);

@@ -39,6 +39,51 @@ Test(mutex, lets_one_thread_at_a_time_through)
     cr_assert_eq(counter.count, COUNTING_THREADS * COUNTS_EACH);
 }
 
+/* Players, each of whom waits for its turn: a wake-up that is lost ends in the time limit. */
+enum { PLAYERS = 4, TURNS_EACH = 2000 };
+
+struct game {
+    wr_mutex lock;
+    wr_cond changed;
+    int turn, played; /* guarded by lock */
+};
+
+struct player {
+    wr_thread thread;
+    struct game *game;
+    int number;
+};
+
+static void play(void *arg)
+{
+    const struct player *player = arg;
+    struct game *game = player->game;
+    for (int i = 0; i < TURNS_EACH; i++) {
+        wr_mutex_lock(&game->lock);
+        while (game->turn != player->number) wr_cond_wait(&game->changed, &game->lock);
+        game->turn = (game->turn + 1) % PLAYERS;
+        game->played++;
+        wr_cond_wake(&game->changed);
+        wr_mutex_unlock(&game->lock);
+    }
+}
+
+Test(cond, wakes_all_who_wait_and_gives_each_the_lock)
+{
+    struct game game = { .turn = 0 };
+    struct player players[PLAYERS];
+    wr_mutex_init(&game.lock);
+    wr_cond_init(&game.changed);
+    for (int i = 0; i < PLAYERS; i++) {
+        players[i] = (struct player){ .game = &game, .number = i };
+        cr_assert_eq(wr_thread_start(&players[i].thread, "player", play, &players[i]), 0);
+    }
+    for (int i = 0; i < PLAYERS; i++) wr_thread_join(&players[i].thread);
+    cr_assert_eq(game.played, PLAYERS * TURNS_EACH);
+    wr_cond_destroy(&game.changed);
+    wr_mutex_destroy(&game.lock);
+}
+
 static void write_late(void *arg)
 {
     int *value = arg;

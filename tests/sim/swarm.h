@@ -34,6 +34,7 @@ enum {
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
     SWARM_ACTIONS_MAX = 64,
+    SWARM_CHARGE = 256, /* more than what a small message of another thread's counts for beyond its bytes */
 };
 
 #define SWARM_MS UINT64_C(1000000)

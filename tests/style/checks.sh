@@ -5,12 +5,14 @@
 # Name and meaning of each, in the order in which they run.
 # shellcheck disable=SC2034 # used by those who source this
 checks=(
-    core_includes "core/ includes its own headers, four of platform/, and ISO C"
+    core_includes "core/ includes its own headers, five of platform/, and ISO C"
     platform_includes "platform/ includes nothing of core/"
     outer_includes "bench/, docs/examples/ and tests/users/ include no internals"
     system_names "core/ names no operating system and no backend"
+    extensions "what MSVC shall compile uses an extension only where __GNUC__ is asked for"
     headers "public headers compile alone as C11 and as C++17"
     doc_comments "public functions have a comment that names them and says who may call them"
+    proof "each test that docs/windows-proof.md names is there"
     whitespace "no tabs, no spaces at the end of a line, a line end at the end of a file"
     length "C files have at most 620 lines"
     notes "nothing is left to do"
@@ -60,6 +62,22 @@ check_system_names() {
         sed 's/$/  core must not know the system/'
 }
 
+# VLAs and the like are -Wpedantic's and -Wvla's to find; these are not, as they begin with two underscores.
+check_extensions() {
+    files 'core/*.[ch]' 'platform/*.h' 'platform/include/*.h' 'platform/common/*.[ch]' 'platform/iocp/*.[ch]' \
+        'platform/windows/*.[ch]' | xargs -r awk '
+        FNR == 1 { depth = guard = 0 } # guard: the depth of the #if that asks for __GNUC__
+        /^[[:space:]]*#[[:space:]]*if/ { depth++ }
+        /^[[:space:]]*#[[:space:]]*(if|elif|else)/ {
+            if (guard == depth) guard = 0
+            if (!guard && /defined\(__GNUC__\)/) guard = depth
+        }
+        /^[[:space:]]*#[[:space:]]*endif/ { if (guard == depth) guard = 0; depth-- }
+        !guard && /__(attribute|builtin|extension|typeof|asm|int128|sync|atomic)|\(\{/ {
+            print FILENAME ":" FNR ": an extension without a fallback"
+        }'
+}
+
 check_headers() {
     local header compiler
     files 'core/include/weir/*.h' 'platform/include/weir/*.h' | while IFS= read -r header; do
@@ -95,6 +113,17 @@ check_doc_comments() {
             next
         }
         { comment = "" }'
+}
+
+# A name of a test is long enough to be told from that of a file. One that ends in … stands for several.
+check_proof() {
+    local tests line name
+    tests=$(files 'tests/*' | xargs -r grep -hoE '^([A-Z_]*TEST[A-Z_]*|Test)\([a-z0-9_]+, [a-z0-9_]+|^test_[a-z0-9_]+' |
+        sed -E 's/.*, |^test_//')
+    # shellcheck disable=SC2016 # they are Markdown's
+    files docs/windows-proof.md | xargs -r grep -noE '`[a-z0-9_]{15,}(`|…)' | tr -d '`' | while IFS=: read -r line name; do
+        grep -qE "^${name/%…/.*}$" <<<"$tests" || echo "docs/windows-proof.md:$line: there is no test $name"
+    done
 }
 
 check_whitespace() {

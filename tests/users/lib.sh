@@ -8,9 +8,26 @@ set -u
 limit_s=30
 build=$(cd "$1" && pwd) || exit
 shift # the caller's arguments: what is left are names
-peer=$build/tests/users/weir_peer
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weir-users.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
+
+# What differs where the programs are those of Windows. Then a build of the same for this system is in native/.
+system=linux
+native=$build
+stop_signal=TERM
+line_end=
+declare -A code=([EACCES]=13 [EMFILE]=24 [EADDRINUSE]=98 [EADDRNOTAVAIL]=99 [ECONNREFUSED]=111) # the system's own
+# shellcheck disable=SC2034 # used by those who source this
+if [ -d "$build/native" ]; then
+    system=windows
+    native=$build/native
+    stop_signal=INT # arrives as Ctrl-C; any other ends a program in Wine outright
+    line_end=$'\r'
+    code=([EADDRINUSE]=10048 [EADDRNOTAVAIL]=10049 [ECONNREFUSED]=10061)
+    limit_s=120 # all programs in Wine wait for its one server
+fi
+peer=$native/tests/users/weir_peer
+wine=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../cmake" && pwd)/wine
 
 declare -A pids=() outputs=() # of what `start` started, by name
 
@@ -22,6 +39,23 @@ fail() {
 skip() {
     printf '%s\n' "$*" >"$scratch/why"
     exit 77
+}
+
+# not_on_windows WHY: skips the test there.
+not_on_windows() {
+    [ "$system" != windows ] || skip "$1"
+}
+
+# commands FOLDER [TO]: makes each program of Windows in FOLDER a command of TO, by its name without .exe. The command
+# becomes Wine's process of the program, so that a signal to it reaches the program.
+commands() {
+    local program to=${2:-$1}
+    mkdir -p "$to"
+    for program in "$1"/*.exe; do
+        [ -e "$program" ] || continue # FOLDER has those of this system
+        printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$wine" "$program" >"$to/$(basename "$program" .exe)"
+        chmod +x "$to/$(basename "$program" .exe)"
+    done
 }
 
 # start NAME COMMAND...: runs COMMAND in the background. Job control is on for a moment because the shell would
@@ -41,7 +75,9 @@ start() {
 
 # wait_line NAME GLOB: waits for a line of NAME's output, and leaves it in $line.
 wait_line() {
-    while IFS= read -r -t "$limit_s" -u "${outputs[$1]}" line; do
+    local left until=$((SECONDS + limit_s))
+    while left=$((until - SECONDS)) && ((left > 0)) && IFS= read -r -t "$left" -u "${outputs[$1]}" line; do
+        line=${line%"$line_end"}
         printf '%s: %s\n' "$1" "$line"
         # shellcheck disable=SC2053 # a glob on purpose
         [[ $line == $2 ]] && return
@@ -51,9 +87,12 @@ wait_line() {
 
 # wait_exit NAME STATUS: waits until NAME has ended, which closes its output, with that status.
 wait_exit() {
-    local line read_status
-    while IFS= read -r -t "$limit_s" -u "${outputs[$1]}" line; read_status=$?; ((read_status == 0)); do
-        printf '%s: %s\n' "$1" "$line"
+    local line left read_status=142 until=$((SECONDS + limit_s)) # as of a read that was too late
+    while left=$((until - SECONDS)) && ((left > 0)); do
+        IFS= read -r -t "$left" -u "${outputs[$1]}" line
+        read_status=$?
+        ((read_status == 0)) || break
+        printf '%s: %s\n' "$1" "${line%"$line_end"}"
     done
     ((read_status == 1)) || fail "$1 did not end"
     wait "${pids[$1]}"
@@ -64,7 +103,7 @@ wait_exit() {
 
 # stop NAME [SIGNAL]: asks it to stop, which a server of weir's does in good order.
 stop() {
-    kill -s "${2:-TERM}" "${pids[$1]}"
+    kill -s "${2:-$stop_signal}" "${pids[$1]}"
     wait_exit "$1" 0
 }
 
@@ -84,6 +123,7 @@ run() {
     printf '+ %s\n' "$*"
     output=$(timeout --kill-after=1 "$limit_s" "$@" 2>&1)
     status=$?
+    output=${output//"$line_end"/}
 }
 
 # expect STATUS TEXT COMMAND...: it ends with that status and prints exactly that.

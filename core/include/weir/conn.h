@@ -135,7 +135,8 @@ WEIR_API weir_address weir_conn_peer(const weir_conn *conn);
 /* weir_conn_local: this end; family WEIR_FAMILY_NONE where the system no longer knows, as in on_close. [worker] */
 WEIR_API weir_address weir_conn_local(const weir_conn *conn);
 
-/* weir_conn_queued: bytes sent that the kernel has not yet taken. [worker] */
+/* weir_conn_queued: bytes sent that the kernel has not yet taken; a message of another thread's that is still on its
+ * way here counts as 64 at least. [worker] */
 WEIR_API size_t weir_conn_queued(const weir_conn *conn);
 
 #ifdef __cplusplus

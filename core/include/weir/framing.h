@@ -22,10 +22,11 @@ typedef enum weir_framing_kind {
     WEIR_FRAMING_CUSTOM,
 } weir_framing_kind;
 
-/* weir_frame_fn: an embedder's own framing. Looks at the `size` bytes (at least one) at the front of the stream and
- * returns the size of the first frame, or 0 if that cannot be told yet, or a negative number if it is malformed.
- * A size larger than `size` means: call the message when that much is there. Called on the worker; must depend on
- * nothing but its arguments. `data` is weir_framing.data. */
+/* weir_frame_fn: an embedder's own framing. Looks at the `size` bytes (at least one, at most max_message) at the front
+ * of the stream and returns the size of the first frame, or 0 if that cannot be told yet, or a negative number if it is
+ * malformed. A size larger than `size` means: call the message when that much is there. 0 for max_message bytes ends
+ * the connection with WEIR_EMSGSIZE. Called on the worker; must depend on nothing but its arguments, and say of a frame
+ * the same however much follows. `data` is weir_framing.data. */
 typedef int64_t (*weir_frame_fn)(const void *bytes, size_t size, void *data);
 
 typedef struct weir_framing {

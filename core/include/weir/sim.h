@@ -2,10 +2,10 @@
  * as bad as you ask for and that repeats exactly.
  *
  * Make one, and runtimes with weir_runtime_options.sim; then listen and connect as ever, and let it run. Nothing moves
- * but inside weir_sim_run and its kin: there the runtimes' workers take turns, and the clock jumps from one event to the
- * next. What happens when, in which order and what goes wrong, is drawn from the seed: the same program with the same
- * seed does the same on every system, and weir_sim_trace_hash says whether it did. docs/guide/simulation.md shows how
- * to test a server so.
+ * but inside weir_sim_run and its kin: there the runtimes' workers take turns, and the clock jumps from one event to
+ * the next. What happens when, in which order, and what goes wrong is drawn from the seed: the same program with the
+ * same seed does the same on every system, and weir_sim_trace_hash says whether it did. docs/guide/simulation.md shows
+ * how to test a server so.
  *
  * - Code takes no virtual time; only the network and timers do.
  * - All runtimes of a simulator, and the simulator, belong to one thread: also functions marked [any] are called on it,
@@ -13,10 +13,10 @@
  * - Every IPv4 and IPv6 address is some host's here, and may be listened on, but for 192.0.2.0/24, which none has.
  *   Connections without a local address come from 198.18.0.1 or [2001:2::1], those to the loopback from the loopback.
  *   Paths of Unix-domain sockets are names without files.
- * - weir_runtime_run and weir_runtime_wait run the simulator until that runtime has stopped, or give up with WEIR_ESTATE
- *   when nothing more can happen. weir_runtime_start returns at once: no thread is started. weir_runtime_destroy
- *   drains in virtual time, within stop_timeout_ms. weir_poll lets the whole simulator go on until the manual
- *   runtime has something to do, or its timeout has passed, in virtual time. weir_sleep_ms sleeps in real time.
+ * - weir_runtime_run and weir_runtime_wait run the simulator until that runtime has stopped; WEIR_ESTATE: nothing more
+ *   can happen before that. weir_runtime_start starts no thread. weir_runtime_destroy drains in virtual time. weir_poll
+ *   lets the whole simulator go on until the manual runtime has something to do, or its timeout has passed in virtual
+ *   time, or nothing more can happen. weir_sleep_ms sleeps in real time.
  * - A broken rule in weir itself or in the use of its parts ends the program with a message, in release builds too. */
 #ifndef WEIR_SIM_H
 #define WEIR_SIM_H
@@ -38,22 +38,23 @@ typedef enum weir_sim_fault {
     WEIR_SIM_ENOMEM,  /* an allocation of a runtime's fails */
 } weir_sim_fault;
 
-/* Zero is a network without latency on which nothing goes wrong. The ratios apply while the simulator runs, not to what
- * is set up between runs: there a failing allocation would only be in the way. */
+/* Zero is a local network on which nothing goes wrong. The ratios apply while the simulator runs, not to what is set up
+ * between runs: there a failing allocation would only be in the way. */
 typedef struct weir_sim_options {
     uint64_t seed;
-    uint32_t latency_us_min, latency_us_max; /* one way, drawn anew for each segment; no segment of a connection overtakes
-                                                another; a maximum of 0 stands for the minimum */
-    uint64_t bytes_per_second;   /* each way of each connection; 0: no bound */
-    uint32_t window;             /* bytes a connection takes each way before the peer reads them; 0: 128 KiB */
-    uint32_t max_sockets;        /* open at once, of all runtimes; then WEIR_EMFILE; 0: no bound */
-    uint32_t partial_per_mille;  /* of reads and writes: cut short at a random place */
-    uint32_t loss_per_mille;     /* of segments: lost, and sent again after 200 ms, 400 ms and so on */
-    uint32_t reset_per_mille;    /* of deliveries: answered by a reset instead */
-    uint32_t refuse_per_mille;   /* of connects: refused */
-    uint32_t emfile_per_mille;   /* of accepts and connects: WEIR_EMFILE */
-    uint32_t enobufs_per_mille;  /* of accepts, connects and sends: WEIR_ENOBUFS */
-    uint32_t enomem_per_mille;   /* of allocations: there is none */
+    /* One way, drawn anew for each segment; no segment of a connection overtakes another. A maximum of 0 stands for the
+     * minimum, and both 0 for 100 us. */
+    uint32_t latency_us_min, latency_us_max;
+    uint64_t bytes_per_second;  /* each way of each connection; 0: no bound */
+    uint32_t window;            /* bytes a connection takes each way before the peer reads them; 0: 128 KiB */
+    uint32_t max_sockets;       /* open at once, of all runtimes; then WEIR_EMFILE; 0: no bound */
+    uint32_t partial_per_mille; /* of reads and writes: cut short at a random place */
+    uint32_t loss_per_mille;    /* of segments: lost, and sent again after 200 ms, 400 ms and so on */
+    uint32_t reset_per_mille;   /* of deliveries: answered by a reset instead */
+    uint32_t refuse_per_mille;  /* of connects: refused */
+    uint32_t emfile_per_mille;  /* of accepts and connects: WEIR_EMFILE */
+    uint32_t enobufs_per_mille; /* of accepts, connects and sends: WEIR_ENOBUFS */
+    uint32_t enomem_per_mille;  /* of allocations: there is none */
     /* Faults by script: asked at each opportunity that the ratio let pass, also outside of the run; `number` counts the
      * opportunities of that kind from 0. True: it happens. Must not call weir. NULL: none. */
     bool (*script)(weir_sim_fault fault, uint64_t number, void *data);
@@ -77,10 +78,10 @@ WEIR_API void weir_sim_destroy(weir_sim *sim);
  * WEIR_EINVAL: as for weir_sim_create; nothing was changed. */
 WEIR_API int weir_sim_change(weir_sim *sim, const weir_sim_options *options);
 
-/* weir_sim_run: runs until virtual time `until_ns`, or until nothing more can ever happen: no bytes on the way, no timer.
- * Then the clock stands where the last thing happened. WEIR_SIM_FOREVER: until the latter. [owner]
- * WEIR_ELIMIT: the workers keep each other busy, and time has not moved for ten million steps. WEIR_ESTATE: called
- * from a callback. */
+/* weir_sim_run: runs until virtual time `until_ns`, or until nothing more can ever happen: no bytes on the way, no
+ * timer. Then the clock stands where the last thing happened. WEIR_SIM_FOREVER: until the latter. [owner] WEIR_ELIMIT:
+ * the workers keep each other busy, and time has not moved for ten million steps. WEIR_ESTATE: called from a callback.
+ */
 WEIR_API int weir_sim_run(weir_sim *sim, uint64_t until_ns);
 
 /* weir_sim_run_until: runs until `done(data)` is true; asked before the first step and after each. [owner]

@@ -1,6 +1,6 @@
 /* The other end in tests that use a program from outside: plain POSIX sockets, nothing of weir's.
  *
- * peer STEP...      runs the steps in order, each within 10 s; exits 1 at the first that fails, saying which and why
+ * peer STEP...      runs the steps in order, each within 30 s; exits 1 at the first that fails, saying which and why
  *   connect ADDRESS     opens a connection, the current one from here; waits for a server that is not there yet.
  *                       a.b.c.d:port, [ipv6]:port or unix:path. Those opened before stay open
  *   throttle            the next connect asks for small kernel buffers, on the server's side too
@@ -38,7 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STEP_MS = 10000, RETRY_MS = 2, SLOW_MS = 2, PIECE = 64 << 10 };
+enum { STEP_MS = 30000, RETRY_MS = 2, SLOW_MS = 2, PIECE = 64 << 10 };
 
 struct address {
     union {

@@ -4,15 +4,14 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fail.h"
+#include "sides.h"
 
 enum { PROCESSES_MAX = 32, READY_MS = 30000, LAST_WORDS_MS = 100 };
 
@@ -22,12 +21,12 @@ static unsigned running_count;
 
 static void end_all(void)
 {
-    for (unsigned i = 0; i < running_count; i++) kill(running[i].pid, SIGKILL);
-    for (unsigned i = 0; i < running_count; i++) waitpid(running[i].pid, NULL, 0);
+    for (unsigned i = 0; i < running_count; i++) kill((pid_t)running[i].id, SIGKILL);
+    for (unsigned i = 0; i < running_count; i++) waitpid((pid_t)running[i].id, NULL, 0);
     running_count = 0;
 }
 
-bool message_receive(int control, struct message *message)
+static bool receive_from(int control, struct message *message)
 {
     ssize_t got;
     do {
@@ -36,7 +35,7 @@ bool message_receive(int control, struct message *message)
     return got == (ssize_t)sizeof *message;
 }
 
-void message_send(int control, const struct message *message)
+static void send_to(int control, const struct message *message)
 {
     /* A failure is that the other end has gone, which the next receive tells. */
     ssize_t sent = send(control, message, sizeof *message, MSG_NOSIGNAL);
@@ -47,25 +46,34 @@ void message_send(int control, const struct message *message)
 
 static int child_control = -1;
 
-static void last_words(const char *sentence)
+bool process_is_child(void)
 {
-    struct message message = { .kind = MESSAGE_FAILURE };
-    snprintf(message.failure, sizeof message.failure, "%s", sentence);
-    message_send(child_control, &message);
-    _exit(1);
+    return child_control >= 0;
 }
 
-static void run_child(int control, pid_t parent, const struct place *place,
-                      void (*body)(int control, const void *argument), const void *argument)
+bool process_receive(struct message *message)
+{
+    return receive_from(child_control, message);
+}
+
+void process_send(const struct message *message)
+{
+    send_to(child_control, message);
+}
+
+void process_run_child(int count, char **arguments)
+{
+    (void)count, (void)arguments; /* a child is a fork */
+}
+
+static void run_child(int control, pid_t parent, const struct task *task)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1); /* it died before the line above */
-    for (unsigned i = 0; i < running_count; i++) close(running[i].control);
+    for (unsigned i = 0; i < running_count; i++) close((int)running[i].control);
     running_count = 0;
     child_control = control;
-    fail_set_sink(last_words);
-    machine_enter(place);
-    body(control, argument);
+    side_run(task);
     _exit(0);
 }
 
@@ -75,12 +83,12 @@ static void run_child(int control, pid_t parent, const struct place *place,
 static void fail_for(const struct process *process, const char *words)
 {
     struct message message;
-    if (!words && message_receive(process->control, &message) && message.kind == MESSAGE_FAILURE) {
+    if (!words && receive_from((int)process->control, &message) && message.kind == MESSAGE_FAILURE) {
         words = message.failure;
     }
     if (words) fail("%s: %s", process->name, words);
     int status = 0;
-    waitpid(process->pid, &status, 0);
+    waitpid((pid_t)process->id, &status, 0);
     if (WIFSIGNALED(status)) fail("%s was ended by signal %d", process->name, WTERMSIG(status));
     fail("%s ended with status %d", process->name, WEXITSTATUS(status));
 }
@@ -89,8 +97,8 @@ static void fail_for(const struct process *process, const char *words)
 static void fail_for_cause(const struct process *suspect, const char *words)
 {
     poll(NULL, 0, LAST_WORDS_MS);
-    for (unsigned i = 0; running[i].pid != suspect->pid; i++) {
-        struct pollfd wait = { .fd = running[i].control };
+    for (unsigned i = 0; running[i].id != suspect->id; i++) {
+        struct pollfd wait = { .fd = (int)running[i].control };
         if (poll(&wait, 1, 0) == 1 && wait.revents & POLLHUP) fail_for(&running[i], NULL);
     }
     fail_for(suspect, words);
@@ -101,8 +109,8 @@ static void await(const struct process *process, struct message *message, int ti
 {
     struct pollfd waits[PROCESSES_MAX];
     for (unsigned i = 0; i < running_count; i++) {
-        bool awaited = running[i].pid == process->pid;
-        waits[i] = (struct pollfd){ .fd = running[i].control, .events = awaited ? POLLIN : 0 };
+        bool awaited = running[i].id == process->id;
+        waits[i] = (struct pollfd){ .fd = (int)running[i].control, .events = awaited ? POLLIN : 0 };
     }
     int count;
     do {
@@ -112,25 +120,25 @@ static void await(const struct process *process, struct message *message, int ti
     for (unsigned i = 0; i < running_count; i++) {
         if (waits[i].revents & (POLLHUP | POLLERR)) fail_for_cause(&running[i], NULL);
     }
-    if (!message_receive(process->control, message)) fail_for_cause(process, NULL);
+    if (!receive_from((int)process->control, message)) fail_for_cause(process, NULL);
     if (message->kind == MESSAGE_FAILURE) fail_for_cause(process, message->failure);
 }
 
-void process_start(struct process *process, const struct place *place, void (*body)(int control, const void *argument),
-                   const void *argument, struct message *ready)
+void process_start(struct process *process, const struct task *task, struct message *ready)
 {
     if (running_count == PROCESSES_MAX) fail("more than %d processes", PROCESSES_MAX);
     if (running_count == 0) atexit(end_all);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) fail_system("socketpair");
     pid_t parent = getpid();
-    process->pid = fork();
-    if (process->pid < 0) fail_system("fork");
-    if (process->pid == 0) {
+    pid_t child = fork();
+    if (child < 0) fail_system("fork");
+    if (child == 0) {
         close(pair[0]);
-        run_child(pair[1], parent, place, body, argument);
+        run_child(pair[1], parent, task);
     }
     close(pair[1]);
+    process->id = child;
     process->control = pair[0];
     running[running_count++] = *process;
     await(process, ready, READY_MS);
@@ -138,6 +146,20 @@ void process_start(struct process *process, const struct place *place, void (*bo
 
 void process_ask(const struct process *process, struct message *message, int timeout_ms)
 {
-    message_send(process->control, message);
+    send_to((int)process->control, message);
     await(process, message, timeout_ms);
+}
+
+/* ---- alone ---- */
+
+void process_wait_for_stdin(uint64_t until_ns)
+{
+    char ignored[256];
+    for (;;) {
+        uint64_t now_ns = clock_ns();
+        if (until_ns > 0 && now_ns >= until_ns) return;
+        struct pollfd wait = { .fd = STDIN_FILENO, .events = POLLIN };
+        poll(&wait, 1, until_ns > 0 ? (int)((until_ns - now_ns) / NS_PER_MS) + 1 : -1);
+        if (wait.revents && read(STDIN_FILENO, ignored, sizeof ignored) <= 0) return;
+    }
 }

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net.h"
+#include "linux/socket.h"
 #include "peer.h"
 
 enum {
@@ -25,7 +25,6 @@ enum {
     ACCEPT_BATCH = 16,
     READS_MAX = 4, /* full buffers of one connection before the others have their turn */
     BUFFER = 64 * 1024,
-    SILENCE_MS = 5000,
 };
 
 static const uint32_t readable = EPOLLIN | EPOLLRDHUP | EPOLLET;
@@ -79,7 +78,7 @@ static void close_at_once(struct server *server, int fd)
 static void watch_conn(struct server *server, int fd)
 {
     if ((unsigned)fd >= server->descriptors) fail("more connections than --connections says");
-    net_watch(server->epoll, fd, readable, (uint64_t)fd);
+    epoll_watch(server->epoll, fd, readable, (uint64_t)fd);
 }
 
 /* close() takes the descriptor out of the epoll instance. It cannot come back within the same batch of events under
@@ -100,7 +99,7 @@ static void keep(struct server *server, int fd, const uint8_t *rest, size_t size
     memcpy(conn->owed, rest, size);
     conn->owed_size = size;
     conn->owed_sent = 0;
-    net_rewatch(server->epoll, fd, readable | EPOLLOUT, (uint64_t)fd);
+    epoll_rewatch(server->epoll, fd, readable | EPOLLOUT, (uint64_t)fd);
 }
 
 /* True when nothing is owed any more. */
@@ -117,7 +116,7 @@ static bool flush(struct server *server, int fd)
     free(conn->owed);
     *conn = (struct conn){ 0 };
     /* Changing the events also tells again what is readable by now: the edge may have passed while data were owed. */
-    net_rewatch(server->epoll, fd, readable, (uint64_t)fd);
+    epoll_rewatch(server->epoll, fd, readable, (uint64_t)fd);
     return true;
 }
 
@@ -158,13 +157,13 @@ static void echo(struct server *server, int fd, uint32_t events)
         if (got < BUFFER && !to_the_end) return;
         i++;
     }
-    net_rewatch(server->epoll, fd, readable, (uint64_t)fd); /* tells again that there is more */
+    epoll_rewatch(server->epoll, fd, readable, (uint64_t)fd); /* tells again that there is more */
 }
 
 static void serve(const struct job *job, void (*opened)(struct server *server, int fd))
 {
     struct server server = {
-        .epoll = net_epoll(), .listener = net_listen(), .opened = opened, .descriptors = job_descriptors(job)
+        .epoll = epoll_open(), .listener = socket_listen(), .opened = opened, .descriptors = job_descriptors(job)
     };
     server.conns = calloc(server.descriptors, sizeof server.conns[0]);
     server.buffer = malloc(BUFFER);
@@ -173,8 +172,8 @@ static void serve(const struct job *job, void (*opened)(struct server *server, i
     int high = fcntl(server.listener, F_DUPFD_CLOEXEC, (int)server.descriptors - 1);
     if (high < 0) fail_system("descriptor %u", server.descriptors - 1);
     close(high);
-    net_watch(server.epoll, server.listener, EPOLLIN, (uint64_t)server.listener);
-    serve_ready(net_port(server.listener));
+    epoll_watch(server.epoll, server.listener, EPOLLIN, (uint64_t)server.listener);
+    serve_ready(socket_port(server.listener));
 
     struct epoll_event events[EVENTS_MAX];
     for (;;) {
@@ -221,8 +220,9 @@ static void *client_open(const struct job *job)
 {
     struct client *client = calloc(1, sizeof *client + job->window * sizeof client->attempts[0]);
     if (!client) fail("out of memory");
-    client->server = net_address(job->address);
-    client->epoll = net_epoll();
+    struct address server = address_of(job->address);
+    client->server = socket_address(&server);
+    client->epoll = epoll_open();
     client->window = job->window;
     for (unsigned i = 0; i < client->window; i++) client->attempts[i].fd = -1;
     return client;
@@ -238,7 +238,7 @@ static bool start_attempts(struct client *client, const struct limit *limit, str
         if (!tally_may_start(tally, limit, now_ns)) return false;
         attempt->since_ns = now_ns;
         attempt->watched = false;
-        attempt->fd = net_connect(&client->server);
+        attempt->fd = socket_connect(&client->server);
     }
     return true;
 }
@@ -247,7 +247,7 @@ static void finish_attempt(struct client *client, struct attempt *attempt, struc
 {
     tally_finish(tally, clock_ns() - attempt->since_ns);
     if (attempt->watched) client->waiting--;
-    net_reset(attempt->fd);
+    socket_reset(attempt->fd);
     attempt->fd = -1;
 }
 
@@ -262,7 +262,7 @@ static void check_attempts(struct client *client, struct tally *tally)
         } else if (errno == EALREADY) {
             attempt->watched = true;
             client->waiting++;
-            net_watch(client->epoll, attempt->fd, EPOLLOUT, i);
+            epoll_watch(client->epoll, attempt->fd, EPOLLOUT, i);
         } else {
             fail_system("connect");
         }
@@ -276,8 +276,8 @@ static void poll_attempts(struct client *client, bool block, struct tally *tally
     if (count == 0 && block) fail("no connect ended for %d s", SILENCE_MS / 1000);
     for (int i = 0; i < count; i++) {
         struct attempt *attempt = &client->attempts[events[i].data.u64];
-        int error = net_error(attempt->fd);
-        if (error != 0) fail("connect: %s", strerror(error));
+        int error = socket_error(attempt->fd);
+        if (error != 0) fail_code(error, "connect");
         finish_attempt(client, attempt, tally);
     }
 }

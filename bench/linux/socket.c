@@ -1,38 +1,22 @@
 #define _GNU_SOURCE
-#include "net.h"
+#include "linux/socket.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "fail.h"
 
-const char *const net_source_texts[NET_SOURCES] = { "127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0", "127.0.0.5:0",
-                                                    "127.0.0.6:0", "127.0.0.7:0", "127.0.0.8:0", "127.0.0.9:0" };
-
-bool net_parse(const char *text, struct sockaddr_in *out)
+struct sockaddr_in socket_address(const struct address *address)
 {
-    char host[INET_ADDRSTRLEN];
-    unsigned port;
-    char excess;
-    if (sscanf(text, "%15[0-9.]:%5u%c", host, &port, &excess) != 2 || port == 0 || port > UINT16_MAX) return false;
-    *out = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-    return inet_pton(AF_INET, host, &out->sin_addr) == 1 && ntohl(out->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return (struct sockaddr_in){ .sin_family = AF_INET,
+                                 .sin_port = htons(address->port),
+                                 .sin_addr.s_addr = htonl(address->ip) };
 }
 
-struct sockaddr_in net_address(const char *text)
-{
-    struct sockaddr_in address;
-    if (!net_parse(text, &address)) fail("%s is not an address on loopback", text);
-    return address;
-}
-
-int net_listen(void)
+int socket_listen(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) fail_system("socket");
@@ -44,7 +28,7 @@ int net_listen(void)
     return fd;
 }
 
-uint16_t net_port(int listener)
+uint16_t socket_port(int listener)
 {
     struct sockaddr_in address = { 0 };
     socklen_t size = sizeof address;
@@ -52,45 +36,32 @@ uint16_t net_port(int listener)
     return ntohs(address.sin_port);
 }
 
-static const struct sockaddr_in *next_source(void)
-{
-    static struct sockaddr_in sources[NET_SOURCES];
-    static unsigned next;
-    if (sources[0].sin_family != AF_INET) {
-        for (unsigned i = 0; i < NET_SOURCES; i++) {
-            sources[i].sin_family = AF_INET;
-            sources[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + i);
-        }
-    }
-    return &sources[next++ % NET_SOURCES];
-}
-
-int net_connect(const struct sockaddr_in *to)
+int socket_connect(const struct sockaddr_in *to)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) fail_system("socket");
-    const struct sockaddr_in *source = next_source();
+    struct sockaddr_in source = socket_address(&(struct address){ .ip = address_next_source() });
     int on = 1;
     /* Without this, bind takes a port that is free for every destination, and searches longer for it. */
     if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0) fail_system("bind without a port");
-    if (bind(fd, (const struct sockaddr *)source, sizeof *source) != 0) fail_system("bind to a source address");
+    if (bind(fd, (const struct sockaddr *)&source, sizeof source) != 0) fail_system("bind to a source address");
     if (connect(fd, (const struct sockaddr *)to, sizeof *to) != 0 && errno != EINPROGRESS) fail_system("connect");
     return fd;
 }
 
-void net_reset_at_end(int fd)
+void socket_reset_at_end(int fd)
 {
     struct linger reset = { .l_onoff = 1, .l_linger = 0 };
     if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) != 0) fail_system("SO_LINGER");
 }
 
-void net_reset(int fd)
+void socket_reset(int fd)
 {
-    net_reset_at_end(fd);
+    socket_reset_at_end(fd);
     close(fd);
 }
 
-int net_error(int fd)
+int socket_error(int fd)
 {
     int error = 0;
     socklen_t size = sizeof error;
@@ -98,7 +69,7 @@ int net_error(int fd)
     return error;
 }
 
-int net_epoll(void)
+int epoll_open(void)
 {
     int fd = epoll_create1(EPOLL_CLOEXEC);
     if (fd < 0) fail_system("epoll_create1");
@@ -111,12 +82,12 @@ static void control(int epoll, int operation, int fd, uint32_t events, uint64_t 
     if (epoll_ctl(epoll, operation, fd, &event) != 0) fail_system("epoll_ctl");
 }
 
-void net_watch(int epoll, int fd, uint32_t events, uint64_t key)
+void epoll_watch(int epoll, int fd, uint32_t events, uint64_t key)
 {
     control(epoll, EPOLL_CTL_ADD, fd, events, key);
 }
 
-void net_rewatch(int epoll, int fd, uint32_t events, uint64_t key)
+void epoll_rewatch(int epoll, int fd, uint32_t events, uint64_t key)
 {
     control(epoll, EPOLL_CTL_MOD, fd, events, key);
 }

@@ -2,7 +2,7 @@
 #include "machine.h"
 
 #include <fcntl.h>
-#include <stdint.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "fail.h"
+
+_Static_assert((int)CPUS_MAX >= (int)CPU_SETSIZE, "struct cpus holds what cpu_set_t does");
 
 static void read_cpu_model(char *out, size_t size)
 {
@@ -37,6 +39,29 @@ struct machine machine_describe(void)
     return machine;
 }
 
+struct cpus machine_cpus(void)
+{
+    cpu_set_t set;
+    struct cpus allowed = { 0 };
+    if (sched_getaffinity(0, sizeof set, &set) != 0) fail_system("sched_getaffinity");
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &set)) cpus_add(&allowed, cpu);
+    }
+    return allowed;
+}
+
+void machine_enter(const struct place *place)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (cpus_have(&place->cpus, cpu)) CPU_SET(cpu, &set);
+    }
+    if (sched_setaffinity(0, sizeof set, &set) != 0) fail_system("sched_setaffinity");
+    struct sched_param none = { 0 };
+    if (place->shared && sched_setscheduler(0, SCHED_BATCH, &none) != 0) fail_system("SCHED_BATCH");
+}
+
 bool machine_stay_awake(void)
 {
     /* The kernel forgets the wish when the descriptor is closed, so it stays open. */
@@ -54,46 +79,15 @@ unsigned machine_raise_descriptors(void)
     return limit.rlim_cur < INT32_MAX ? (unsigned)limit.rlim_cur : INT32_MAX;
 }
 
-/* The n-th of the allowed cores, or the last one. */
-static int allowed_cpu(const cpu_set_t *allowed, unsigned n)
+bool machine_has_terminal(void)
 {
-    int found = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET((size_t)cpu, allowed)) continue;
-        found = cpu;
-        if (n-- == 0) break;
-    }
-    return found;
+    return isatty(STDERR_FILENO);
 }
 
-void machine_place(unsigned workers, bool together, struct place *contender, struct place *other)
-{
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) fail_system("sched_getaffinity");
-    *contender = *other = (struct place){ .batch = together };
-    if (together) workers = 1;
-    for (unsigned i = 0; i < workers; i++) CPU_SET((size_t)allowed_cpu(&allowed, i), &contender->cpus);
-    CPU_SET((size_t)allowed_cpu(&allowed, together ? 0 : workers), &other->cpus);
-}
+const char *const machine_sharing_text = "SCHED_BATCH";
 
-void machine_enter(const struct place *place)
+const char *machine_awake_text(bool awake)
 {
-    if (sched_setaffinity(0, sizeof place->cpus, &place->cpus) != 0) fail_system("sched_setaffinity");
-    struct sched_param none = { 0 };
-    if (place->batch && sched_setscheduler(0, SCHED_BATCH, &none) != 0) fail_system("SCHED_BATCH");
-}
-
-void machine_cpus_text(const cpu_set_t *cpus, char *out, unsigned size)
-{
-    unsigned used = 0;
-    out[0] = '\0';
-    for (int first = 0; first < CPU_SETSIZE && used < size; first++) {
-        if (!CPU_ISSET((size_t)first, cpus)) continue;
-        int last = first;
-        while (last + 1 < CPU_SETSIZE && CPU_ISSET((size_t)last + 1, cpus)) last++;
-        const char *comma = used > 0 ? "," : "";
-        used += (unsigned)(last > first ? snprintf(out + used, size - used, "%s%d-%d", comma, first, last)
-                                        : snprintf(out + used, size - used, "%s%d", comma, first));
-        first = last;
-    }
+    return awake ? "idle cores poll"
+                 : "idle cores may halt (no access to /dev/cpu_dma_latency), so wake-ups weigh more";
 }

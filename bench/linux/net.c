@@ -1,0 +1,113 @@
+#define _GNU_SOURCE
+#include "net.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "driver.h"
+#include "fail.h"
+#include "linux/socket.h"
+
+enum { EVENTS_MAX = 256 };
+
+struct stream {
+    int fd;
+    bool wants_room; /* EPOLLOUT is on */
+};
+
+struct net {
+    int epoll;
+    struct stream streams[];
+};
+
+struct net *net_create(unsigned streams)
+{
+    struct net *net = calloc(1, sizeof *net + streams * sizeof net->streams[0]);
+    if (!net) fail("out of memory");
+    net->epoll = epoll_open();
+    return net;
+}
+
+static int connect_to(const struct address *to)
+{
+    struct sockaddr_in address = socket_address(to);
+    return socket_connect(&address);
+}
+
+void net_start(struct net *net, unsigned stream, const struct address *to)
+{
+    int fd = connect_to(to);
+    net->streams[stream] = (struct stream){ .fd = fd };
+    epoll_watch(net->epoll, fd, EPOLLIN | EPOLLRDHUP, stream);
+}
+
+void net_open(struct net *net, unsigned stream, const struct address *to)
+{
+    int fd = connect_to(to);
+    net->streams[stream] = (struct stream){ .fd = fd };
+    epoll_watch(net->epoll, fd, EPOLLOUT, stream);
+    struct epoll_event event;
+    if (epoll_wait(net->epoll, &event, 1, SILENCE_MS) != 1) fail("connection %u: no answer", stream + 1);
+    int error = socket_error(fd);
+    if (error != 0) fail_code(error, "connection %u", stream + 1);
+    int on = 1;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail_system("TCP_NODELAY");
+    socket_reset_at_end(fd);
+    epoll_rewatch(net->epoll, fd, EPOLLIN, stream);
+}
+
+static uint32_t what_of(uint32_t events)
+{
+    uint32_t what = 0;
+    if (events & (EPOLLIN | EPOLLHUP)) what |= NET_READABLE;
+    if (events & EPOLLOUT) what |= NET_WRITABLE;
+    if (events & EPOLLRDHUP) what |= NET_ENDED;
+    if (events & EPOLLERR) what |= NET_FAILED;
+    return what;
+}
+
+unsigned net_wait(struct net *net, struct net_event *out, unsigned capacity, int timeout_ms)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int count = epoll_wait(net->epoll, events, capacity < EVENTS_MAX ? (int)capacity : EVENTS_MAX, timeout_ms);
+    for (int i = 0; i < count; i++) {
+        out[i] = (struct net_event){ (uint32_t)events[i].data.u64, what_of(events[i].events) };
+    }
+    return count > 0 ? (unsigned)count : 0;
+}
+
+size_t net_receive(struct net *net, unsigned stream, uint8_t *buffer, size_t size)
+{
+    ssize_t got = recv(net->streams[stream].fd, buffer, size, 0);
+    if (got == 0) fail("the server closed a connection");
+    if (got < 0 && errno != EAGAIN) fail_system("recv");
+    return got < 0 ? 0 : (size_t)got;
+}
+
+size_t net_send(struct net *net, unsigned stream, const uint8_t *data, size_t size)
+{
+    ssize_t took = send(net->streams[stream].fd, data, size, MSG_NOSIGNAL);
+    if (took < 0 && errno != EAGAIN) fail_system("send");
+    return took < 0 ? 0 : (size_t)took;
+}
+
+void net_want_room(struct net *net, unsigned stream, bool wanted)
+{
+    struct stream *changed = &net->streams[stream];
+    if (changed->wants_room == wanted) return;
+    changed->wants_room = wanted;
+    epoll_rewatch(net->epoll, changed->fd, wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, stream);
+}
+
+int net_error(struct net *net, unsigned stream)
+{
+    return socket_error(net->streams[stream].fd);
+}
+
+void net_reset(struct net *net, unsigned stream)
+{
+    socket_reset(net->streams[stream].fd);
+}

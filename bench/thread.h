@@ -1,0 +1,15 @@
+/* Threads, as far as weir-bench needs them. linux/ and windows/ implement this page. */
+#ifndef BENCH_THREAD_H
+#define BENCH_THREAD_H
+
+/* thread_start: a thread that nobody waits for. */
+void thread_start(void (*body)(void *argument), void *argument);
+
+/* A counting semaphore that begins at 0. */
+struct semaphore;
+
+struct semaphore *semaphore_create(void);
+void semaphore_post(struct semaphore *semaphore);
+void semaphore_wait(struct semaphore *semaphore);
+
+#endif
