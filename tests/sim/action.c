@@ -51,12 +51,12 @@ static bool take_from_budget(swarm *s)
 static uint32_t choose_size(swarm_end *end)
 {
     choice *from = &end->s->from;
-    const wire_format *wire = end->wire;
-    uint32_t most = choose(from, 4) == 0 ? wire->most : wire->least + 100;
-    if (most > wire->most) most = wire->most;
+    const message_format *format = end->format;
+    uint32_t most = choose(from, 4) == 0 ? format->most : format->least + 100;
+    if (most > format->most) most = format->most;
     if (most > end->protocol.outbox.hard_limit && choose(from, 8) != 0)
         most = (uint32_t)end->protocol.outbox.hard_limit;
-    return most <= wire->least ? wire->least : (uint32_t)choose_from(from, wire->least, most);
+    return most <= format->least ? format->least : (uint32_t)choose_from(from, format->least, most);
 }
 
 /* ---- listening and connecting ---- */
@@ -120,10 +120,10 @@ static void act_listen(swarm *s, swarm_end *end)
     *listener = (swarm_listener){ .s = s, .runtime = runtime, .number = s->made_listeners, .tokens = 1e9 };
     /* Whoever listens at an address later speaks the same. */
     unsigned place = (unsigned)choose_from(&s->from, 0, SWARM_LISTENERS);
-    listener->wire = &s->wires[place % SWARM_WIRES];
+    listener->format = &s->formats[place % SWARM_FORMATS];
     choose_address(s, runtime, place, listener->address, sizeof listener->address);
     listener->options = choose_listen_options(s, strncmp(listener->address, "unix", 4) == 0);
-    listener->protocol = callback_protocol(s, listener->wire, listener, false);
+    listener->protocol = callback_protocol(s, listener->format, listener, false);
     int error =
         weir_listen(runtime->runtime, listener->address, &listener->protocol, &listener->options, &listener->listener);
     swarm_say(s, "listener %u: weir_listen on %s: %s", listener->number, listener->address, weir_error_name(error));
@@ -209,9 +209,9 @@ void swarm_connect(swarm *s, swarm_listener *target, bool strict)
     if (!end) return;
     end->runtime = runtime;
     end->target = target;
-    end->wire = target ? target->wire : &s->wires[0];
+    end->format = target ? target->format : &s->formats[0];
     end->connect_timeout_ms = strict ? 60000 : (uint32_t)choose_from(&s->from, 50, 20000);
-    end->protocol = callback_protocol(s, end->wire, end, true);
+    end->protocol = callback_protocol(s, end->format, end, true);
     end->strict = strict && runtime->options.max_connections == 0;
     if (strict) {
         end->protocol.handshake_timeout_ms = end->protocol.idle_timeout_ms = 0;
@@ -262,8 +262,8 @@ static void check_send_to(swarm *s, const swarm_end *end, int error)
 
 static void send_by_id(swarm *s, swarm_end *end, uint32_t size)
 {
-    wire_label label = end_label(end, REMOTE, size);
-    wire_write(end->wire, &label, s->bytes);
+    message_label label = end_label(end, REMOTE, size);
+    message_write(end->format, &label, s->bytes);
     int error = weir_send_to(end->runtime->runtime, end->id, s->bytes, size);
     check_send_to(s, end, error);
     if (error) return;
@@ -293,22 +293,24 @@ static void act_flood_to(swarm *s, swarm_end *unused)
     for (uint64_t n = choose_from(&s->from, 2, 40); n > 0 && take_from_budget(s); n--) send_by_id(s, end, size);
 }
 
-/* Shared buffers hold the same bytes for everybody; they are made once, for a wire. */
+/* Shared buffers hold the same bytes for everybody; they are made once, for a format. */
 static int choose_buffer(swarm *s, const swarm_end *end, enum swarm_channel channel)
 {
     int number = (int)choose(&s->from, SWARM_BUFFERS);
     if (end->local.family == WEIR_FAMILY_UNIX || end->state != END_OPEN || !end->peer) return -1;
     swarm_buffer *buffer = &s->buffers[number];
     if (!buffer->buf) {
-        uint32_t most = end->wire->most < 3000 ? end->wire->most : 3000;
-        *buffer = (swarm_buffer){ .wire = end->wire, .channel = channel };
-        buffer->size = (uint32_t)choose_from(&s->from, end->wire->least, most);
+        uint32_t most = end->format->most < 3000 ? end->format->most : 3000;
+        *buffer = (swarm_buffer){ .format = end->format, .channel = channel };
+        buffer->size = (uint32_t)choose_from(&s->from, end->format->least, most);
         buffer->buf = weir_buf_create(buffer->size);
         SWARM_CHECK(s, buffer->buf, "the test is out of memory");
-        wire_label label = { .end = WIRE_SHARED, .channel = channel, .place = (uint32_t)number, .size = buffer->size };
-        wire_write(end->wire, &label, weir_buf_bytes(buffer->buf));
+        message_label label = {
+            .end = MESSAGE_SHARED, .channel = channel, .place = (uint32_t)number, .size = buffer->size
+        };
+        message_write(end->format, &label, weir_buf_bytes(buffer->buf));
     }
-    return buffer->wire == end->wire && buffer->channel == channel ? number : -1;
+    return buffer->format == end->format && buffer->channel == channel ? number : -1;
 }
 
 static void act_send_buf_to(swarm *s, swarm_end *unused)
@@ -332,8 +334,8 @@ static void act_send_dead(swarm *s, swarm_end *unused)
     (void)unused;
     swarm_end *end = choose_end(s, END_GONE, END_GONE);
     if (!end || !take_from_budget(s)) return;
-    wire_label label = end_label(end, REMOTE, end->wire->least);
-    wire_write(end->wire, &label, s->bytes);
+    message_label label = end_label(end, REMOTE, end->format->least);
+    message_write(end->format, &label, s->bytes);
     int error = weir_send_to(end->runtime->runtime, end->id, s->bytes, label.size);
     SWARM_CHECK(s, error == 0 || end->closed_ns == swarm_now(s),
                 "a send by the id of end %u, which has gone, returns %s", end->number, weir_error_name(error));
@@ -400,7 +402,7 @@ static void act_flood(swarm *s, swarm_end *end)
 static void act_spoil(swarm *s, swarm_end *end)
 {
     int kind = 0;
-    size_t size = wire_spoil(end->wire, &s->from, s->bytes, &kind);
+    size_t size = message_spoil(end->format, &s->from, s->bytes, &kind);
     if (size == 0 || weir_send(end->conn, s->bytes, size) != 0) return;
     swarm_say(s, "end %u: sends nonsense", end->number);
     end->spoiled = kind;

@@ -79,7 +79,7 @@ static void open_end(swarm_end *end, weir_conn *conn)
     end_meet(end);
     begin(s, end, "on_open", end->worker);
     swarm_say(s, "end %u: %s to %s", end->number, end->local.text, end->remote.text);
-    if (end->strict && !end->listener) (void)callback_send(end, end->wire->least);
+    if (end->strict && !end->listener) (void)callback_send(end, end->format->least);
     react(end);
     finish(s);
 }
@@ -145,7 +145,7 @@ static void on_accepted(weir_conn *conn)
     end->runtime = listener->runtime;
     end->listener = listener;
     end->protocol = listener->protocol;
-    end->wire = listener->wire;
+    end->format = listener->format;
     SWARM_CHECK(s,
                 !listener->runtime->stopping || swarm_now(s) == listener->runtime->stop_ns || listener->runtime->manual,
                 "listener %u accepts after the stop", listener->number);
@@ -170,8 +170,8 @@ static void on_connected(weir_conn *conn)
 bool callback_send(swarm_end *end, uint32_t size)
 {
     swarm *s = end->s;
-    wire_label label = end_label(end, DIRECT, size);
-    wire_write(end->wire, &label, s->bytes);
+    message_label label = end_label(end, DIRECT, size);
+    message_write(end->format, &label, s->bytes);
     int error = weir_send(end->conn, s->bytes, size);
     swarm_say(s, "end %u: weir_send of %u bytes: %s", end->number, size, weir_error_name(error));
     if (error == 0) {
@@ -219,7 +219,7 @@ static void on_message(weir_conn *conn, const void *bytes, size_t size)
     bool first = !end->has_message;
     end->has_message = true;
     if (end->strict && first) {
-        (void)callback_send(end, end->wire->least);
+        (void)callback_send(end, end->format->least);
         if (!end->listener) callback_close(end);
     }
     react(end);
@@ -253,8 +253,8 @@ static void on_stop(weir_conn *conn)
     swarm *s = end->s;
     SWARM_CHECK(s, end->runtime->stopping && !end->stop_told, "end %u gets on_stop, and there is no stop", end->number);
     react(end);
-    if (!end_is_mute(end) && end->wire->least <= end->protocol.outbox.hard_limit)
-        (void)callback_send(end, end->wire->least);
+    if (!end_is_mute(end) && end->format->least <= end->protocol.outbox.hard_limit)
+        (void)callback_send(end, end->format->least);
     end->stop_told = true;
     finish(s);
 }
@@ -340,7 +340,7 @@ static void fill_defaults(weir_protocol *protocol)
     if (outbox->hard_limit < outbox->soft_limit) outbox->hard_limit = outbox->soft_limit;
 }
 
-weir_protocol callback_protocol(swarm *s, const wire_format *wire, void *data, bool connects)
+weir_protocol callback_protocol(swarm *s, const message_format *format, void *data, bool connects)
 {
     choice *from = &s->from;
     weir_protocol protocol = {
@@ -352,8 +352,8 @@ weir_protocol callback_protocol(swarm *s, const wire_format *wire, void *data, b
         .on_close = connects ? on_connected_close : on_accepted_close,
         .data = data,
         .session_size = sizeof(swarm_session) + choose(from, 100),
-        .framing = wire->framing,
-        .max_message = wire->max_message,
+        .framing = format->framing,
+        .max_message = format->max_message,
         .handshake_timeout_ms = maybe(from, 50, 5000),
         .idle_timeout_ms = maybe(from, 50, 8000),
         .close_timeout_ms = maybe(from, 20, 8000),
@@ -442,8 +442,8 @@ void callback_calm(weir_runtime *runtime, void *data)
 static void part(swarm_end *end)
 {
     if (!end->strict || end_is_mute(end)) return;
-    for (int i = 0; i < 3 && end->wire->least * 4 < end->protocol.outbox.soft_limit; i++)
-        (void)callback_send(end, end->wire->least);
+    for (int i = 0; i < 3 && end->format->least * 4 < end->protocol.outbox.soft_limit; i++)
+        (void)callback_send(end, end->format->least);
     bool closes = end->listener ? end->peer->number % 2 == 0 : end->number % 2 == 1;
     if (closes) callback_close(end);
 }

@@ -67,15 +67,15 @@ void end_accepted(swarm_end *end, enum swarm_channel channel, uint32_t size, int
     ledger->items[ledger->count++] = (swarm_sent){ .size = size, .buffer = buffer, .after = end->sent[DIRECT].count };
 }
 
-wire_label end_label(const swarm_end *end, enum swarm_channel channel, uint32_t size)
+message_label end_label(const swarm_end *end, enum swarm_channel channel, uint32_t size)
 {
-    return (wire_label){ .end = end->number, .channel = channel, .place = end->sent[channel].count, .size = size };
+    return (message_label){ .end = end->number, .channel = channel, .place = end->sent[channel].count, .size = size };
 }
 
 /* ---- what comes ---- */
 
 /* A shared buffer says only which it is: its place is the first that is still to come. */
-static uint32_t place_of_shared(const swarm_end *end, const swarm_end *peer, const wire_label *label)
+static uint32_t place_of_shared(const swarm_end *end, const swarm_end *peer, const message_label *label)
 {
     const swarm_ledger *ledger = &peer->sent[label->channel];
     uint32_t place = end->got[label->channel];
@@ -84,7 +84,7 @@ static uint32_t place_of_shared(const swarm_end *end, const swarm_end *peer, con
 }
 
 /* Of Unix-domain sockets only what arrives tells who is connected to whom. */
-static void meet_by_message(swarm_end *end, const wire_label *label)
+static void meet_by_message(swarm_end *end, const message_label *label)
 {
     swarm *s = end->s;
     if (end->peer || label->end >= s->made_ends || !is_nameless(end)) return;
@@ -98,10 +98,10 @@ static bool may_skip(const swarm_end *sender)
     return sender->runtime && sender->protocol.outbox.policy != WEIR_SLOW_DISCONNECT;
 }
 
-static void take_message(swarm_end *end, const wire_label *label)
+static void take_message(swarm_end *end, const message_label *label)
 {
     swarm *s = end->s;
-    bool is_shared = label->end == WIRE_SHARED;
+    bool is_shared = label->end == MESSAGE_SHARED;
     if (!is_shared) meet_by_message(end, label);
     swarm_end *peer = end->peer;
     SWARM_CHECK(s, peer, "end %u gets a message of end %u, and is connected to nobody", end->number, label->end);
@@ -129,18 +129,18 @@ void end_take(swarm_end *end, const uint8_t *bytes, size_t size)
 {
     swarm *s = end->s;
     const char *wrong;
-    wire_label label;
+    message_label label;
     SWARM_CHECK(s, size > 0, "end %u gets an empty message", end->number);
-    if (end->wire->framing.kind != WEIR_FRAMING_NONE && !end->raw) {
-        wrong = wire_read(end->wire, bytes, size, &label);
+    if (end->format->framing.kind != WEIR_FRAMING_NONE && !end->raw) {
+        wrong = message_read(end->format, bytes, size, &label);
         SWARM_CHECK(s, !wrong, "end %u gets %s", end->number, wrong);
         take_message(end, &label);
         return;
     }
-    SWARM_CHECK(s, size <= end->wire->max_message || end->raw, "end %u gets more than max_message", end->number);
+    SWARM_CHECK(s, size <= end->format->max_message || end->raw, "end %u gets more than max_message", end->number);
     while (size > 0) {
         bool whole;
-        size_t used = wire_feed(end->wire, &end->piece, bytes, size, &whole, &wrong);
+        size_t used = message_feed(end->format, &end->piece, bytes, size, &whole, &wrong);
         if (wrong && end->raw && (!end->peer || end->peer->spoiled)) end->deaf = true; /* it is nonsense indeed */
         if (end->deaf) return;
         SWARM_CHECK(s, !wrong, "end %u gets %s", end->number, wrong);
@@ -148,7 +148,7 @@ void end_take(swarm_end *end, const uint8_t *bytes, size_t size)
         size -= used;
         if (!whole) continue;
         take_message(end, &end->piece.label);
-        end->piece = (wire_piece){ .have = 0 };
+        end->piece = (message_piece){ .have = 0 };
     }
 }
 

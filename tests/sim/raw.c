@@ -173,7 +173,7 @@ void raw_make(swarm *s)
     raws->count++;
     end->raw = raws;
     end->target = target;
-    end->wire = target->wire;
+    end->format = target->format;
     wr_connect_params params = { .local = NULL };
     const char *why;
     int error = wr_address_parse(&params.remote, target->address, &why);
@@ -187,11 +187,11 @@ void raw_make(swarm *s)
 static void say_message(swarm *s, peer *p)
 {
     swarm_end *end = p->end;
-    uint32_t most = end->wire->most < OUT_MAX ? end->wire->most : OUT_MAX;
-    if (s->budget == 0 || most - p->out_size < end->wire->least || p->out_size > most) return;
-    uint32_t size = (uint32_t)choose_from(&s->from, end->wire->least, most - p->out_size);
-    wire_label label = end_label(end, DIRECT, size);
-    wire_write(end->wire, &label, p->out + p->out_size);
+    uint32_t most = end->format->most < OUT_MAX ? end->format->most : OUT_MAX;
+    if (s->budget == 0 || most - p->out_size < end->format->least || p->out_size > most) return;
+    uint32_t size = (uint32_t)choose_from(&s->from, end->format->least, most - p->out_size);
+    message_label label = end_label(end, DIRECT, size);
+    message_write(end->format, &label, p->out + p->out_size);
     p->out_size += size;
     end_accepted(end, DIRECT, size, -1);
     s->budget--;
@@ -200,7 +200,7 @@ static void say_message(swarm *s, peer *p)
 static void say_nonsense(swarm *s, peer *p)
 {
     int kind = 0;
-    size_t size = wire_spoil(p->end->wire, &s->from, s->bytes, &kind);
+    size_t size = message_spoil(p->end->format, &s->from, s->bytes, &kind);
     if (size == 0 || p->out_size + size > OUT_MAX) return;
     memcpy(p->out + p->out_size, s->bytes, size);
     p->out_size += (uint32_t)size;
@@ -211,9 +211,9 @@ static void say_nonsense(swarm *s, peer *p)
 static void break_off(swarm *s, peer *p)
 {
     swarm_end *end = p->end;
-    wire_label label = end_label(end, DIRECT, end->wire->least);
-    if (end->wire->framing.kind == WEIR_FRAMING_NONE || p->out_size + label.size > OUT_MAX) return;
-    wire_write(end->wire, &label, p->out + p->out_size);
+    message_label label = end_label(end, DIRECT, end->format->least);
+    if (end->format->framing.kind == WEIR_FRAMING_NONE || p->out_size + label.size > OUT_MAX) return;
+    message_write(end->format, &label, p->out + p->out_size);
     p->out_size += (uint32_t)choose_from(&s->from, 1, label.size - 1);
     p->closes_half = true;
     end->spoiled = WEIR_ETRUNCATED;

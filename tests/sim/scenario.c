@@ -174,8 +174,8 @@ static void begin(swarm *s)
     error = weir_sim_advance(s->sim, SWARM_MS); /* 0 is no time in the books */
     SWARM_CHECK(s, error == 0, "weir_sim_advance returns %s", weir_error_name(error));
     weather_choose(s);
-    for (unsigned i = 0; i < swarm_action_count; i++) s->enabled[i] = choose(&s->from, 4) != 0;
-    for (unsigned i = 0; i < SWARM_WIRES; i++) s->wires[i] = wire_choose(&s->from);
+    for (unsigned i = 0; i < swarm_action_count; i++) s->enabled[i] = choose(&s->from, 4) != 3;
+    for (unsigned i = 0; i < SWARM_FORMATS; i++) s->formats[i] = message_choose(&s->from);
     s->budget = (unsigned)choose_from(&s->from, 20, 600);
     s->connects = (unsigned)choose_from(&s->from, 1, choose(&s->from, 2) ? 10 : SWARM_ENDS / 2);
     for (uint64_t n = choose_from(&s->from, 1, 3); n > 0; n--) swarm_make_runtime(s);

@@ -21,16 +21,17 @@
 #include <weir/sim.h>
 #include <weir/weir.h>
 
+#include "core/log.h"
 #include "platform/sim.h"
 #include "sim/choice.h"
-#include "sim/wire.h"
+#include "sim/message.h"
 
 enum {
     SWARM_RUNTIMES = 4,
     SWARM_WORKERS = 4,
     SWARM_LISTENERS = 12,
     SWARM_ENDS = 320,
-    SWARM_WIRES = 3,
+    SWARM_FORMATS = 3,
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
     SWARM_ACTIONS_MAX = 64,
@@ -89,7 +90,7 @@ struct swarm_listener {
     weir_listener *listener;
     swarm_runtime *runtime;
     unsigned number;
-    const wire_format *wire;
+    const message_format *format;
     weir_listen_options options;
     weir_protocol protocol;
     char address[128];
@@ -127,7 +128,7 @@ struct swarm_end {
     swarm_listener *target;   /* that it connects to; NULL: nobody */
     swarm_raw *raw;
     weir_protocol protocol; /* with its defaults */
-    const wire_format *wire;
+    const message_format *format;
     weir_conn *conn; /* from on_open to on_close */
     weir_conn_id id;
     unsigned worker;
@@ -139,7 +140,7 @@ struct swarm_end {
     swarm_ledger sent[CHANNELS];
     uint32_t got[CHANNELS];
     uint32_t skipped; /* REMOTE messages of the peer's that did not come, and later ones did */
-    wire_piece piece;
+    message_piece piece;
     uint64_t burst; /* bytes sent to its id since the network last moved */
 
     uint64_t born_ns, opened_ns, closed_ns;
@@ -158,7 +159,7 @@ struct swarm_end {
 
 typedef struct swarm_buffer {
     weir_buf *buf;
-    const wire_format *wire;
+    const message_format *format;
     uint32_t size;
     enum swarm_channel channel;
 } swarm_buffer;
@@ -216,7 +217,7 @@ struct swarm {
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
     unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts;
-    wire_format wires[SWARM_WIRES];
+    message_format formats[SWARM_FORMATS];
     swarm_runtime runtimes[SWARM_RUNTIMES];
     swarm_listener listeners[SWARM_LISTENERS];
     swarm_end *ends[SWARM_ENDS];
@@ -224,7 +225,7 @@ struct swarm {
     swarm_post posts[SWARM_POSTS];
     swarm_raw *raws;
     uint64_t hash; /* of all callbacks */
-    uint8_t bytes[WIRE_MESSAGE_MAX + 64];
+    uint8_t bytes[MESSAGE_MAX + 64];
 };
 
 typedef struct swarm_result {
@@ -247,12 +248,12 @@ void swarm_destroy_runtime(swarm_runtime *runtime);
  * limits or deadlines of its own, and it must succeed. */
 void swarm_connect(swarm *s, swarm_listener *target, bool strict);
 
-_Noreturn void swarm_fail(const swarm *s, const char *format, ...);
+_Noreturn void swarm_fail(const swarm *s, const char *format, ...) WR_PRINTF(2, 3);
 
 #define SWARM_CHECK(s, holds, ...) ((holds) ? (void)0 : swarm_fail((s), __VA_ARGS__))
 
 /* swarm_say: a line in the trace. */
-void swarm_say(const swarm *s, const char *format, ...);
+void swarm_say(const swarm *s, const char *format, ...) WR_PRINTF(2, 3);
 
 static inline uint64_t swarm_now(const swarm *s)
 {
@@ -292,9 +293,9 @@ void end_meet(swarm_end *end);
 void end_accepted(swarm_end *end, enum swarm_channel channel, uint32_t size, int buffer);
 
 /* end_label: of the next message. */
-wire_label end_label(const swarm_end *end, enum swarm_channel channel, uint32_t size);
+message_label end_label(const swarm_end *end, enum swarm_channel channel, uint32_t size);
 
-/* end_take: bytes have come, a whole message unless the wire has no framing. */
+/* end_take: bytes have come, a whole message unless the format has no framing. */
 void end_take(swarm_end *end, const uint8_t *bytes, size_t size);
 
 /* end_check_all_came: the stream has ended in order: nothing of the peer's may be missing. */
@@ -308,7 +309,7 @@ static inline bool end_is_mute(const swarm_end *end) /* has nothing more to say 
 /* ---- callback.c ---- */
 
 /* callback_protocol: weir's side of an end: random limits and deadlines, and the callbacks. */
-weir_protocol callback_protocol(swarm *s, const wire_format *wire, void *data, bool connects);
+weir_protocol callback_protocol(swarm *s, const message_format *format, void *data, bool connects);
 
 void callback_accept_error(weir_listener *listener, weir_reason reason);
 

@@ -1,4 +1,4 @@
-#include "sim/wire.h"
+#include "sim/message.h"
 
 #include <string.h>
 #include <weir/error.h>
@@ -25,7 +25,7 @@ static bool is_number(const uint8_t *bytes)
 }
 
 /* What the fill of a message follows from. */
-static uint64_t key_of(const wire_label *label)
+static uint64_t key_of(const message_label *label)
 {
     wr_random random;
     wr_random_seed(&random, (uint64_t)label->end << 32 | label->channel << 31 | label->place);
@@ -44,11 +44,11 @@ static int64_t cut_body(const void *bytes, size_t size, void *data)
 {
     (void)data;
     const uint8_t *at = bytes;
-    for (size_t i = 0; i < size && i < WIRE_BODY_MIN; i++)
+    for (size_t i = 0; i < size && i < MESSAGE_BODY_MIN; i++)
         if ((at[i] & 0xc0) != HIGH) return -1;
-    if (size < WIRE_BODY_MIN) return 0;
+    if (size < MESSAGE_BODY_MIN) return 0;
     uint32_t whole = get_number(at + 8);
-    return whole < WIRE_BODY_MIN ? -1 : (int64_t)whole;
+    return whole < MESSAGE_BODY_MIN ? -1 : (int64_t)whole;
 }
 
 static weir_framing choose_length(choice *from)
@@ -82,21 +82,21 @@ static weir_framing choose_framing(choice *from)
     }
 }
 
-static uint32_t header_of(const wire_format *wire)
+static uint32_t header_of(const message_format *format)
 {
-    return wire->framing.kind == WEIR_FRAMING_LENGTH ? wire->framing.header_size : 0;
+    return format->framing.kind == WEIR_FRAMING_LENGTH ? format->framing.header_size : 0;
 }
 
-static uint32_t trailer_of(const wire_format *wire)
+static uint32_t trailer_of(const message_format *format)
 {
-    return wire->framing.kind == WEIR_FRAMING_DELIMITER;
+    return format->framing.kind == WEIR_FRAMING_DELIMITER;
 }
 
-wire_format wire_choose(choice *from)
+message_format message_choose(choice *from)
 {
-    static const uint32_t limits[] = { 64, 200, 1024, 5000, 20000, WIRE_MESSAGE_MAX };
-    wire_format made = { .framing = choose_framing(from), .max_message = CHOOSE_ONE(from, limits) };
-    made.least = header_of(&made) + WIRE_BODY_MIN + trailer_of(&made);
+    static const uint32_t limits[] = { 64, 200, 1024, 5000, 20000, MESSAGE_MAX };
+    message_format made = { .framing = choose_framing(from), .max_message = CHOOSE_ONE(from, limits) };
+    made.least = header_of(&made) + MESSAGE_BODY_MIN + trailer_of(&made);
     made.most = made.max_message;
     if (made.framing.kind == WEIR_FRAMING_LENGTH && made.framing.length_size < 4) {
         uint32_t most = (1U << 8 * made.framing.length_size) - 1 + (made.framing.counts_header ? 0 : header_of(&made));
@@ -107,93 +107,93 @@ wire_format wire_choose(choice *from)
 
 /* ---- messages ---- */
 
-static void put_header(const wire_format *wire, uint8_t *out, uint32_t size)
+static void put_header(const message_format *format, uint8_t *out, uint32_t size)
 {
-    const weir_framing *framing = &wire->framing;
-    for (uint32_t i = 0; i < header_of(wire); i++) out[i] = (uint8_t)(0x5a ^ i);
-    uint32_t length = framing->counts_header ? size : size - header_of(wire);
+    const weir_framing *framing = &format->framing;
+    for (uint32_t i = 0; i < header_of(format); i++) out[i] = (uint8_t)(0x5a ^ i);
+    uint32_t length = framing->counts_header ? size : size - header_of(format);
     for (uint32_t i = 0; i < framing->length_size; i++) {
         uint32_t shift = 8 * (framing->big_endian ? framing->length_size - 1 - i : i);
         out[framing->length_offset + i] = (uint8_t)(length >> shift);
     }
 }
 
-void wire_write(const wire_format *wire, const wire_label *label, uint8_t *out)
+void message_write(const message_format *format, const message_label *label, uint8_t *out)
 {
-    uint32_t header = header_of(wire), trailer = trailer_of(wire);
-    if (header) put_header(wire, out, label->size);
+    uint32_t header = header_of(format), trailer = trailer_of(format);
+    if (header) put_header(format, out, label->size);
     uint8_t *body = out + header;
     uint32_t size = label->size - header - trailer;
     put_number(body, label->end);
     put_number(body + 4, label->channel << 23 | label->place);
     put_number(body + 8, label->size);
     uint64_t key = key_of(label);
-    for (uint32_t i = WIRE_BODY_MIN; i < size; i++) body[i] = fill(key, i);
-    if (trailer) body[size] = (uint8_t)wire->framing.delimiter;
+    for (uint32_t i = MESSAGE_BODY_MIN; i < size; i++) body[i] = fill(key, i);
+    if (trailer) body[size] = (uint8_t)format->framing.delimiter;
 }
 
-static const char *read_label(const uint8_t *body, wire_label *out)
+static const char *read_label(const uint8_t *body, message_label *out)
 {
     if (!is_number(body) || !is_number(body + 4) || !is_number(body + 8)) return "bytes that nobody sent";
     uint32_t place = get_number(body + 4);
-    *out = (wire_label){
+    *out = (message_label){
         .end = get_number(body), .channel = place >> 23, .place = place & 0x7fffff, .size = get_number(body + 8)
     };
     return NULL;
 }
 
-const char *wire_read(const wire_format *wire, const uint8_t *bytes, size_t size, wire_label *out)
+const char *message_read(const message_format *format, const uint8_t *bytes, size_t size, message_label *out)
 {
-    uint32_t header = header_of(wire), trailer = trailer_of(wire);
-    if (size < header + WIRE_BODY_MIN + trailer) return "a message shorter than any that was sent";
-    if (size > wire->max_message) return "a message longer than max_message";
+    uint32_t header = header_of(format), trailer = trailer_of(format);
+    if (size < header + MESSAGE_BODY_MIN + trailer) return "a message shorter than any that was sent";
+    if (size > format->max_message) return "a message longer than max_message";
     const uint8_t *body = bytes + header;
     const char *wrong = read_label(body, out);
     if (wrong) return wrong;
     if (out->size != size) return "a message of another size than was sent";
     if (header) {
         uint8_t expected[64];
-        put_header(wire, expected, out->size);
+        put_header(format, expected, out->size);
         if (memcmp(expected, bytes, header) != 0) return "a header that nobody sent";
     }
     uint64_t key = key_of(out);
     uint32_t body_size = (uint32_t)size - header - trailer;
-    for (uint32_t i = WIRE_BODY_MIN; i < body_size; i++)
+    for (uint32_t i = MESSAGE_BODY_MIN; i < body_size; i++)
         if (body[i] != fill(key, i)) return "a message whose bytes have changed";
-    if (trailer && body[body_size] != (uint8_t)wire->framing.delimiter) return "a message without its delimiter";
+    if (trailer && body[body_size] != (uint8_t)format->framing.delimiter) return "a message without its delimiter";
     return NULL;
 }
 
 /* The numbers have come: what they say, if they can be true. */
-static const char *begin_piece(const wire_format *wire, wire_piece *piece)
+static const char *begin_piece(const message_format *format, message_piece *piece)
 {
-    uint32_t header = header_of(wire);
+    uint32_t header = header_of(format);
     const char *wrong = read_label(piece->head + header, &piece->label);
     if (wrong) return wrong;
-    if (piece->label.size < wire->least || piece->label.size > wire->most)
+    if (piece->label.size < format->least || piece->label.size > format->most)
         return "a message of a size that nobody sent";
     uint8_t expected[64];
-    if (header) put_header(wire, expected, piece->label.size);
+    if (header) put_header(format, expected, piece->label.size);
     return header && memcmp(expected, piece->head, header) != 0 ? "a header that nobody sent" : NULL;
 }
 
-size_t wire_feed(const wire_format *wire, wire_piece *piece, const uint8_t *bytes, size_t size, bool *whole,
-                 const char **wrong)
+size_t message_feed(const message_format *format, message_piece *piece, const uint8_t *bytes, size_t size, bool *whole,
+                    const char **wrong)
 {
-    uint32_t header = header_of(wire), trailer = trailer_of(wire), head = header + WIRE_BODY_MIN;
+    uint32_t header = header_of(format), trailer = trailer_of(format), head = header + MESSAGE_BODY_MIN;
     size_t used = 0;
     *wrong = NULL;
     *whole = false;
     if (piece->have < head) {
         while (piece->have < head && used < size) piece->head[piece->have++] = bytes[used++];
         if (piece->have < head) return used;
-        *wrong = begin_piece(wire, piece);
+        *wrong = begin_piece(format, piece);
         if (*wrong) return used;
     }
     uint64_t key = key_of(&piece->label);
     for (; piece->have < piece->label.size && used < size; used++, piece->have++) {
         bool is_body = piece->have < piece->label.size - trailer;
-        uint8_t expected = is_body ? fill(key, piece->have - header) : (uint8_t)wire->framing.delimiter;
+        uint8_t expected = is_body ? fill(key, piece->have - header) : (uint8_t)format->framing.delimiter;
         if (bytes[used] != expected) *wrong = "a stream whose bytes have changed";
     }
     *whole = piece->have == piece->label.size;
@@ -202,36 +202,36 @@ size_t wire_feed(const wire_format *wire, wire_piece *piece, const uint8_t *byte
 
 /* ---- what is no message ---- */
 
-static size_t spoil_length(const wire_format *wire, choice *from, uint8_t *out, int *error)
+static size_t spoil_length(const message_format *format, choice *from, uint8_t *out, int *error)
 {
-    uint32_t header = header_of(wire);
-    if (wire->framing.counts_header && choose(from, 2)) { /* shorter than itself: the size of 0 is the classic one */
-        put_header(wire, out, choose(from, 2) ? 0 : (uint32_t)choose(from, header));
+    uint32_t header = header_of(format);
+    if (format->framing.counts_header && choose(from, 2)) { /* shorter than itself: the size of 0 is the classic one */
+        put_header(format, out, choose(from, 2) ? 0 : (uint32_t)choose(from, header));
         *error = WEIR_EFRAME;
     } else {
-        if (wire->most < wire->max_message) return 0; /* the field cannot say as much */
-        uint64_t largest = wire->framing.length_size == 4 ? UINT32_MAX : (1U << 8 * wire->framing.length_size) - 1;
-        if (!wire->framing.counts_header) largest += header;
-        if (largest <= wire->max_message) return 0;
-        put_header(wire, out, wire->max_message + 1);
+        if (format->most < format->max_message) return 0; /* the field cannot say as much */
+        uint64_t largest = format->framing.length_size == 4 ? UINT32_MAX : (1U << 8 * format->framing.length_size) - 1;
+        if (!format->framing.counts_header) largest += header;
+        if (largest <= format->max_message) return 0;
+        put_header(format, out, format->max_message + 1);
         *error = WEIR_EMSGSIZE;
     }
     return header;
 }
 
-size_t wire_spoil(const wire_format *wire, choice *from, uint8_t *out, int *error)
+size_t message_spoil(const message_format *format, choice *from, uint8_t *out, int *error)
 {
-    switch (wire->framing.kind) {
+    switch (format->framing.kind) {
     case WEIR_FRAMING_LENGTH:
-        return spoil_length(wire, from, out, error);
+        return spoil_length(format, from, out, error);
     case WEIR_FRAMING_DELIMITER:
-        memset(out, HIGH, wire->max_message);
+        memset(out, HIGH, format->max_message);
         *error = WEIR_EMSGSIZE;
-        return wire->max_message;
+        return format->max_message;
     case WEIR_FRAMING_CUSTOM:
-        memset(out, 1, WIRE_BODY_MIN);
+        memset(out, 1, MESSAGE_BODY_MIN);
         *error = WEIR_EFRAME;
-        return WIRE_BODY_MIN;
+        return MESSAGE_BODY_MIN;
     default:
         return 0;
     }
