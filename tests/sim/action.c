@@ -248,8 +248,8 @@ static void check_burst(swarm_end *end, uint32_t size)
     if (end->s->depth > 0) return;
     end->burst += size;
     SWARM_CHECK(end->s, end->burst <= end->protocol.outbox.hard_limit,
-                "end %u: %llu bytes were accepted by its id at once, over the hard limit of %zu", end->number,
-                (unsigned long long)end->burst, end->protocol.outbox.hard_limit);
+                "end %u: %" PRIu64 " bytes were accepted by its id at once, over the hard limit of %" PRIu64,
+                end->number, end->burst, (uint64_t)end->protocol.outbox.hard_limit);
 }
 
 static void check_send_to(swarm *s, const swarm_end *end, int error)

@@ -13,7 +13,7 @@ static void begin(swarm *s, const swarm_end *end, const char *what, uint64_t det
     SWARM_CHECK(s, s->depth == 0, "%s of end %u comes inside of another callback", what, end->number);
     s->depth++;
     swarm_mix(s, (uint64_t)what[3] << 56 ^ (uint64_t)end->number << 32 ^ detail);
-    swarm_say(s, "end %u: %s %lld", end->number, what, (long long)detail);
+    swarm_say(s, "end %u: %s %" PRIu64, end->number, what, detail);
 }
 
 static void finish(swarm *s)
@@ -23,9 +23,9 @@ static void finish(swarm *s)
 
 static void check_queued(const swarm_end *end)
 {
-    size_t queued = weir_conn_queued(end->conn), most = 2 * end->protocol.outbox.hard_limit + SWARM_CHARGE;
-    SWARM_CHECK(end->s, queued <= most, "end %u has %zu bytes queued, with a hard limit of %zu", end->number, queued,
-                end->protocol.outbox.hard_limit);
+    uint64_t queued = weir_conn_queued(end->conn), most = 2 * end->protocol.outbox.hard_limit + SWARM_CHARGE;
+    SWARM_CHECK(end->s, queued <= most, "end %u has %" PRIu64 " bytes queued, with a hard limit of %" PRIu64,
+                end->number, queued, (uint64_t)end->protocol.outbox.hard_limit);
 }
 
 /* What the embedder may do now, a few things of it. */
@@ -110,8 +110,9 @@ static void check_limits(swarm_end *end)
                 "listener %u has %u connections of one address, and max_per_address %u", listener->number, from_address,
                 options->max_per_address);
     uint32_t most = end->runtime->options.max_connections;
-    SWARM_CHECK(s, !most || end->runtime->alive <= most, "runtime %u has %llu connections, and max_connections %u",
-                end->runtime->number, (unsigned long long)end->runtime->alive, most);
+    SWARM_CHECK(s, !most || end->runtime->alive <= most,
+                "runtime %u has %" PRIu64 " connections, and max_connections %u", end->runtime->number,
+                end->runtime->alive, most);
 }
 
 /* accept_rate: a bucket that holds a tenth of a second, and what each worker may have accepted before it could stop: a
@@ -175,10 +176,10 @@ bool callback_send(swarm_end *end, uint32_t size)
     int error = weir_send(end->conn, s->bytes, size);
     swarm_say(s, "end %u: weir_send of %u bytes: %s", end->number, size, weir_error_name(error));
     if (error == 0) {
-        size_t queued = weir_conn_queued(end->conn);
+        uint64_t queued = weir_conn_queued(end->conn);
         SWARM_CHECK(s, queued <= end->protocol.outbox.hard_limit,
-                    "end %u: weir_send was accepted, and %zu bytes are queued, over the hard limit of %zu", end->number,
-                    queued, end->protocol.outbox.hard_limit);
+                    "end %u: weir_send was accepted, and %" PRIu64 " bytes are queued, over the hard limit of %" PRIu64,
+                    end->number, queued, (uint64_t)end->protocol.outbox.hard_limit);
         end_accepted(end, DIRECT, size, -1);
         return true;
     }
@@ -398,10 +399,10 @@ void callback_posted(weir_runtime *runtime, void *data)
         SWARM_CHECK(s, post->order == worker->ran, "posts run in another order than they were posted in");
         worker->ran++;
     } else {
-        SWARM_CHECK(s, now_ns >= post->due_ns, "a post of %llu ms runs %llu ns too early",
-                    (unsigned long long)post->delay_ms, (unsigned long long)(post->due_ns - now_ns));
-        SWARM_CHECK(s, now_ns <= post->due_ns + 3 * SWARM_MS || own->manual, "a post of %llu ms runs %llu ns too late",
-                    (unsigned long long)post->delay_ms, (unsigned long long)(now_ns - post->due_ns));
+        SWARM_CHECK(s, now_ns >= post->due_ns, "a post of %" PRIu64 " ms runs %" PRIu64 " ns too early", post->delay_ms,
+                    (post->due_ns - now_ns));
+        SWARM_CHECK(s, now_ns <= post->due_ns + 3 * SWARM_MS || own->manual,
+                    "a post of %" PRIu64 " ms runs %" PRIu64 " ns too late", post->delay_ms, (now_ns - post->due_ns));
     }
     if (!s->quiet) {
         swarm_act(s, INSIDE, NULL);

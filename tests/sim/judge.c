@@ -35,8 +35,8 @@ static void check_timeout(const swarm_end *end)
     uint64_t took_ns = end->closed_ns - end->born_ns, timeout_ns = end->connect_timeout_ms * SWARM_MS;
     SWARM_CHECK(s, end->state == END_CONNECTING, "end %u was open, and times out", end->number);
     SWARM_CHECK(s, took_ns + 2 * SWARM_MS >= timeout_ns && took_ns <= timeout_ns + slack_ns(end) + SWARM_ANSWER_NS,
-                "end %u times out after %llu ms, with a timeout of %u ms", end->number,
-                (unsigned long long)(took_ns / SWARM_MS), end->connect_timeout_ms);
+                "end %u times out after %" PRIu64 " ms, with a timeout of %u ms", end->number, (took_ns / SWARM_MS),
+                end->connect_timeout_ms);
 }
 
 static void check_handshake(const swarm_end *end)
@@ -278,7 +278,7 @@ void judge_calm(swarm *s)
     for (unsigned i = 0; i < s->made_posts; i++) {
         const swarm_post *post = &s->posts[i];
         if (post->runtime->stopping || !post->runtime->runtime || post->due_ns > swarm_now(s)) continue;
-        SWARM_CHECK(s, post->ran, "a post of %llu ms has not run", (unsigned long long)post->delay_ms);
+        SWARM_CHECK(s, post->ran, "a post of %" PRIu64 " ms has not run", post->delay_ms);
     }
 }
 
@@ -317,33 +317,37 @@ void judge_runtime(const swarm_runtime *runtime, bool is_settled)
     swarm *s = runtime->s;
     weir_stats stats;
     weir_stats_read(runtime->runtime, &stats);
-    SWARM_CHECK(s, stats.accepted == runtime->accepted, "runtime %u says that it accepted %llu, and on_open %llu",
-                runtime->number, (unsigned long long)stats.accepted, (unsigned long long)runtime->accepted);
+    SWARM_CHECK(s, stats.accepted == runtime->accepted,
+                "runtime %u says that it accepted %" PRIu64 ", and on_open %" PRIu64, runtime->number, stats.accepted,
+                runtime->accepted);
     SWARM_CHECK(s, stats.messages_received == runtime->messages,
-                "runtime %u says that %llu messages came, and on_message %llu", runtime->number,
-                (unsigned long long)stats.messages_received, (unsigned long long)runtime->messages);
+                "runtime %u says that %" PRIu64 " messages came, and on_message %" PRIu64, runtime->number,
+                stats.messages_received, runtime->messages);
     for (int reason = 0; reason < WEIR_STATS_REASONS; reason++)
         SWARM_CHECK(s, stats.closed[reason] == runtime->closed[reason],
-                    "runtime %u says that %llu ended with %s, and on_close %llu", runtime->number,
-                    (unsigned long long)stats.closed[reason], name_of(-reason),
-                    (unsigned long long)runtime->closed[reason]);
-    SWARM_CHECK(s, stats.connections >= runtime->alive, "runtime %u says that it has %llu connections, of %llu",
-                runtime->number, (unsigned long long)stats.connections, (unsigned long long)runtime->alive);
+                    "runtime %u says that %" PRIu64 " ended with %s, and on_close %" PRIu64, runtime->number,
+                    stats.closed[reason], name_of(-reason), runtime->closed[reason]);
+    SWARM_CHECK(s, stats.connections >= runtime->alive,
+                "runtime %u says that it has %" PRIu64 " connections, of %" PRIu64, runtime->number, stats.connections,
+                runtime->alive);
     SWARM_CHECK(s, stats.connected + stats.connect_errors <= runtime->connects,
                 "runtime %u says that more connects came to an end than were begun", runtime->number);
-    SWARM_CHECK(s, stats.sends_dropped >= runtime->refused, "runtime %u dropped %llu messages, and says %llu",
-                runtime->number, (unsigned long long)runtime->refused, (unsigned long long)stats.sends_dropped);
-    SWARM_CHECK(s, stats.memory <= runtime->memory.used + 65536, "runtime %u says that it has %llu bytes, of %llu",
-                runtime->number, (unsigned long long)stats.memory, (unsigned long long)runtime->memory.used);
+    SWARM_CHECK(s, stats.sends_dropped >= runtime->refused,
+                "runtime %u dropped %" PRIu64 " messages, and says %" PRIu64, runtime->number, runtime->refused,
+                stats.sends_dropped);
+    SWARM_CHECK(s, stats.memory <= runtime->memory.used + 65536,
+                "runtime %u says that it has %" PRIu64 " bytes, of %" PRIu64, runtime->number, stats.memory,
+                runtime->memory.used);
     uint64_t most = most_memory(runtime);
-    SWARM_CHECK(s, runtime->memory.used <= most, "runtime %u has %llu bytes, and its limits allow for %llu",
-                runtime->number, (unsigned long long)runtime->memory.used, (unsigned long long)most);
+    SWARM_CHECK(s, runtime->memory.used <= most, "runtime %u has %" PRIu64 " bytes, and its limits allow for %" PRIu64,
+                runtime->number, runtime->memory.used, most);
     if (!is_settled) return;
-    SWARM_CHECK(s, stats.connections == runtime->alive, "runtime %u says that it has %llu connections, of %llu",
-                runtime->number, (unsigned long long)stats.connections, (unsigned long long)runtime->alive);
+    SWARM_CHECK(s, stats.connections == runtime->alive,
+                "runtime %u says that it has %" PRIu64 " connections, of %" PRIu64, runtime->number, stats.connections,
+                runtime->alive);
     SWARM_CHECK(s, stats.connected + stats.connect_errors == runtime->connects,
-                "runtime %u says that %llu of %llu connects came to an end", runtime->number,
-                (unsigned long long)(stats.connected + stats.connect_errors), (unsigned long long)runtime->connects);
-    SWARM_CHECK(s, stats.queued == 0, "runtime %u still has %llu bytes queued, and all has been calm for long",
-                runtime->number, (unsigned long long)stats.queued);
+                "runtime %u says that %" PRIu64 " of %" PRIu64 " connects came to an end", runtime->number,
+                (stats.connected + stats.connect_errors), runtime->connects);
+    SWARM_CHECK(s, stats.queued == 0, "runtime %u still has %" PRIu64 " bytes queued, and all has been calm for long",
+                runtime->number, stats.queued);
 }

@@ -1,5 +1,4 @@
 /* weir_swarm: runs scenarios, each from one seed. swarm.h says what they are. */
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -31,7 +31,8 @@ static void give(void *bytes, size_t size, void *data)
     swarm_memory *memory = data;
     swarm_block *block = (swarm_block *)bytes - 1;
     SWARM_CHECK(memory->s, block->owner == memory, "a block is freed twice, or in another runtime than its own");
-    SWARM_CHECK(memory->s, block->size == size, "a block of %zu bytes is freed as one of %zu", block->size, size);
+    SWARM_CHECK(memory->s, block->size == size, "a block of %" PRIu64 " bytes is freed as one of %" PRIu64,
+                (uint64_t)block->size, (uint64_t)size);
     if (block->previous)
         block->previous->next = block->next;
     else

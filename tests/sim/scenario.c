@@ -1,5 +1,4 @@
 /* The phases of a scenario, and what it is made of. */
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,6 +17,7 @@
 #ifndef WR_TEST_SWARM_H
 #define WR_TEST_SWARM_H
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <weir/sim.h>
 #include <weir/weir.h>
