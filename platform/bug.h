@@ -19,6 +19,7 @@
     X(partial_write, "a write that was cut short goes on at the wrong place")                        \
     X(timer_not_rearmed, "a timer that fires too early for its deadline is not set again")           \
     X(listener_dies, "a listener that paused for want of a descriptor does not accept again")        \
+    X(limit_leaks, "a connection that never opened keeps its place under its listener's limits")     \
     X(fin_after_failed_send, "a connection whose send failed is closed as if all had been sent")
 
 #ifdef WEIR_BUGS

@@ -173,6 +173,13 @@ static void add_locals(swarm_end *end, const weir_address *target, weir_connect_
     }
 }
 
+/* Those that are on their way to their worker have no on_open yet. */
+static bool may_be_full(const swarm_runtime *runtime)
+{
+    uint32_t most = runtime->options.max_connections;
+    return most && (runtime->alive >= most || !runtime->s->quiet);
+}
+
 static void begin_connect(swarm *s, swarm_end *end, const char *address)
 {
     swarm_runtime *runtime = end->runtime;
@@ -187,8 +194,7 @@ static void begin_connect(swarm *s, swarm_end *end, const char *address)
               weir_error_name(error));
     SWARM_CHECK(s,
                 error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
-                    (error == WEIR_ELIMIT && runtime->options.max_connections) ||
-                    (error == WEIR_ESTOPPED && runtime->stopping),
+                    (error == WEIR_ELIMIT && may_be_full(runtime)) || (error == WEIR_ESTOPPED && runtime->stopping),
                 "weir_connect returns %s", weir_error_name(error));
     SWARM_CHECK(s, error || !runtime->stopping, "weir_connect succeeds in a runtime that is stopping");
     if (error) { /* there is no such connection */
@@ -410,10 +416,13 @@ static void act_spoil(swarm *s, swarm_end *end)
 
 static void act_pause(swarm *s, swarm_end *end)
 {
-    (void)s;
     if (end->ended) return;
+    swarm_say(s, "end %u: weir_conn_pause", end->number);
+    uint64_t idle_ns = end->protocol.idle_timeout_ms * SWARM_MS;
+    if (end->paused) return;
     weir_conn_pause(end->conn);
     end->paused = true;
+    end->pause_counts = swarm_now(s) + SWARM_MS < end_idle_since_ns(end) + idle_ns;
 }
 
 /* Another one on this worker. */
@@ -423,8 +432,7 @@ static void act_resume(swarm *s, swarm_end *end)
         swarm_end *other = s->ends[i];
         if (other->runtime != end->runtime || other->worker != end->worker) continue;
         if (other->state != END_OPEN || !other->paused || choose(&s->from, 2)) continue;
-        other->paused = false;
-        weir_conn_resume(other->conn);
+        callback_resume(other);
         return;
     }
 }
@@ -511,6 +519,7 @@ static void act_wait(swarm *s, swarm_end *end)
     (void)end;
     swarm_runtime *runtime = choose_any_runtime(s);
     if (!runtime || !runtime->stopping || runtime->manual) return;
+    swarm_forget_bursts(s);
     int error = runtime->started ? weir_runtime_wait(runtime->runtime) : weir_runtime_run(runtime->runtime);
     runtime->started = true;
     SWARM_CHECK(s, error == 0 && runtime->alive == 0, "runtime %u has not stopped: %s", runtime->number,
@@ -568,7 +577,7 @@ const swarm_action swarm_actions[] = {
     { "abort_id", 1, OUTSIDE | INSIDE, act_abort_id },
     { "send", 30, ON_CONN, act_send },
     { "send_buf", 10, ON_CONN, act_send_buf },
-    { "flood", 2, ON_CONN, act_flood },
+    { "flood", 5, ON_CONN, act_flood },
     { "spoil", 1, ON_CONN, act_spoil },
     { "pause", 3, ON_CONN, act_pause },
     { "resume", 4, ON_CONN, act_resume },

@@ -64,6 +64,15 @@ static void check_session(swarm_end *end, weir_conn *conn)
     memset(session->zeroed, 0xee, size);
 }
 
+static void check_id(const swarm_end *end)
+{
+    for (unsigned i = 0; i < end->s->made_ends; i++) {
+        const swarm_end *other = end->s->ends[i];
+        SWARM_CHECK(end->s, other == end || other->runtime != end->runtime || other->id != end->id,
+                    "end %u has the id of end %u", end->number, other->number);
+    }
+}
+
 static void open_end(swarm_end *end, weir_conn *conn)
 {
     swarm *s = end->s;
@@ -75,6 +84,7 @@ static void open_end(swarm_end *end, weir_conn *conn)
     end->local = weir_conn_local(conn);
     end->remote = weir_conn_peer(conn);
     end->runtime->opened++;
+    check_id(end);
     check_session(end, conn);
     end_meet(end);
     begin(s, end, "on_open", end->worker);
@@ -173,6 +183,7 @@ bool callback_send(swarm_end *end, uint32_t size)
     swarm *s = end->s;
     message_label label = end_label(end, DIRECT, size);
     message_write(end->format, &label, s->bytes);
+    bool has_room = weir_conn_queued(end->conn) + size <= end->protocol.outbox.hard_limit;
     int error = weir_send(end->conn, s->bytes, size);
     swarm_say(s, "end %u: weir_send of %u bytes: %s", end->number, size, weir_error_name(error));
     if (error == 0) {
@@ -184,9 +195,19 @@ bool callback_send(swarm_end *end, uint32_t size)
         return true;
     }
     end->runtime->refused += error == WEIR_ESLOW;
+    SWARM_CHECK(s, error != WEIR_ESLOW || !has_room || end->protocol.outbox.policy == WEIR_SLOW_DROP_NEWEST,
+                "end %u: weir_send returns WEIR_ESLOW, and there is room", end->number);
     SWARM_CHECK(s, error == WEIR_ESLOW || error == WEIR_ECLOSED || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]),
                 "end %u: weir_send returns %s", end->number, weir_error_name(error));
     return false;
+}
+
+void callback_resume(swarm_end *end)
+{
+    end->paused = false;
+    if (end->pause_counts) end->resumed_ns = swarm_now(end->s);
+    swarm_say(end->s, "end %u: weir_conn_resume", end->number);
+    weir_conn_resume(end->conn);
 }
 
 void callback_close(swarm_end *end)
@@ -426,10 +447,7 @@ static void for_each_open(swarm_worker *worker, void (*run)(swarm_end *end))
 
 static void calm_down(swarm_end *end)
 {
-    if (end->paused) {
-        end->paused = false;
-        weir_conn_resume(end->conn);
-    }
+    if (end->paused) callback_resume(end);
     if (end->ended && !end->asked_close) callback_close(end);
 }
 

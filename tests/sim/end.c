@@ -165,3 +165,9 @@ void end_check_all_came(const swarm_end *end, const char *when)
     SWARM_CHECK(end->s, end->piece.have == 0, "end %u has a piece of a message of end %u, %s", end->number,
                 peer->number, when);
 }
+
+uint64_t end_idle_since_ns(const swarm_end *end)
+{
+    uint64_t since_ns = end->message_ns > end->opened_ns ? end->message_ns : end->opened_ns;
+    return end->resumed_ns > since_ns ? end->resumed_ns : since_ns;
+}

@@ -43,7 +43,8 @@ static void check_handshake(const swarm_end *end)
 {
     uint64_t due_ns = end->opened_ns + end->protocol.handshake_timeout_ms * SWARM_MS;
     uint64_t close_ns = end->protocol.close_timeout_ms * SWARM_MS;
-    SWARM_CHECK(end->s, end->protocol.handshake_timeout_ms && !end->has_message && end->state == END_OPEN,
+    SWARM_CHECK(end->s,
+                end->protocol.handshake_timeout_ms && !end->has_message && !end->ended && end->state == END_OPEN,
                 "end %u ends with WEIR_EHANDSHAKE without cause", end->number);
     SWARM_CHECK(end->s, end->closed_ns + SWARM_MS >= due_ns, "end %u ends before its handshake deadline", end->number);
     SWARM_CHECK(end->s, end->closed_ns <= due_ns + close_ns + slack_ns(end),
@@ -52,8 +53,10 @@ static void check_handshake(const swarm_end *end)
 
 static void check_idle(const swarm_end *end)
 {
-    uint64_t since_ns = end->message_ns > end->opened_ns ? end->message_ns : end->opened_ns;
-    SWARM_CHECK(end->s, end->protocol.idle_timeout_ms && end->state == END_OPEN,
+    uint64_t since_ns = end_idle_since_ns(end);
+    SWARM_CHECK(end->s,
+                end->protocol.idle_timeout_ms && !(end->paused && end->pause_counts) && !end->ended &&
+                    end->state == END_OPEN,
                 "end %u ends with WEIR_EIDLE without cause", end->number);
     SWARM_CHECK(end->s, end->closed_ns + SWARM_MS >= since_ns + end->protocol.idle_timeout_ms * SWARM_MS,
                 "end %u ends before its idle deadline", end->number);
@@ -107,8 +110,19 @@ static bool has_cause(const swarm_end *end, int error)
     }
 }
 
+/* What it was asked to do, it has done within its close_timeout. */
+static void check_prompt(const swarm_end *end)
+{
+    bool was_asked = end->asked_close || end->asked_close_id || end->asked_abort || end->asked_abort_id;
+    uint64_t due_ns = end->ending_ns + end->protocol.close_timeout_ms * SWARM_MS + slack_ns(end);
+    if (end->state == END_CONNECTING) due_ns += SWARM_ANSWER_NS;
+    SWARM_CHECK(end->s, !was_asked || end->closed_ns <= due_ns, "end %u was to be closed, and ends long after that",
+                end->number);
+}
+
 void judge_close(const swarm_end *end, weir_reason reason)
 {
+    check_prompt(end);
     switch (reason.error) {
     case WEIR_ETIMEDOUT:
         check_timeout(end);
@@ -152,14 +166,13 @@ static bool is_orderly(int error)
 /* When an end began to end, at the earliest. */
 static uint64_t ending_ns(const swarm_end *end)
 {
-    uint64_t since_ns = end->message_ns > end->opened_ns ? end->message_ns : end->opened_ns;
     switch (end->reason.error) {
     case WEIR_ESTOPPED:
         return end->runtime->stop_ns;
     case WEIR_EHANDSHAKE:
         return end->opened_ns + end->protocol.handshake_timeout_ms * SWARM_MS;
     case WEIR_EIDLE:
-        return since_ns + end->protocol.idle_timeout_ms * SWARM_MS;
+        return end_idle_since_ns(end) + end->protocol.idle_timeout_ms * SWARM_MS;
     default:
         return end->ending_ns ? end->ending_ns : end->opened_ns;
     }

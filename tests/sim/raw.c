@@ -164,7 +164,7 @@ void raw_make(swarm *s)
     swarm_end *end = end_make(s);
     peer *p = calloc(1, sizeof *p);
     SWARM_CHECK(s, end && p, "the test is out of memory");
-    *p = (peer){ .next = raws->peers, .owner = raws, .end = end, .reads = choose(&s->from, 4) != 0 };
+    *p = (peer){ .next = raws->peers, .owner = raws, .end = end, .reads = choose(&s->from, 2) };
     p->connect.tag = TAG_CONNECT;
     p->recv.tag = TAG_RECV;
     p->send.tag = TAG_SEND;
@@ -227,8 +227,10 @@ void raw_act(swarm *s)
     for (uint64_t n = choose(&s->from, raws->count); n > 0; n--) p = p->next;
     if (p->dead || p->sock.generation == 0 || p->closing) return;
     bool may_speak = !p->closes_half && !p->closes && !p->end->spoiled && !p->sending;
-    switch (choose(&s->from, 12)) {
+    switch (choose(&s->from, 14)) {
     case 0:
+    case 6:
+    case 7:
         p->closes_half = true;
         break;
     case 1:

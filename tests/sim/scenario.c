@@ -89,6 +89,7 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
     swarm_say(s, "runtime %u: weir_runtime_destroy", runtime->number);
     if (!runtime->stopping) runtime->stop_ns = swarm_now(s);
     runtime->stopping = runtime->dying = true;
+    swarm_forget_bursts(s);
     weir_runtime_destroy(runtime->runtime);
     runtime->runtime = NULL;
     uint64_t took_ns = swarm_now(s) - runtime->stop_ns;
@@ -113,6 +114,11 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
 
 /* ---- running ---- */
 
+void swarm_forget_bursts(swarm *s)
+{
+    for (unsigned i = 0; i < s->made_ends; i++) s->ends[i]->burst = 0;
+}
+
 static void poll_until(swarm *s, uint64_t until_ns)
 {
     uint64_t last_ns = 0;
@@ -134,7 +140,7 @@ static void poll_until(swarm *s, uint64_t until_ns)
 
 void swarm_run(swarm *s, uint64_t ns)
 {
-    for (unsigned i = 0; i < s->made_ends; i++) s->ends[i]->burst = 0;
+    swarm_forget_bursts(s);
     swarm_runtime *manual = manual_runtime(s);
     if (manual && ns == 0) (void)weir_poll(manual->runtime, 0);
     poll_until(s, swarm_now(s) + ns);
@@ -215,6 +221,14 @@ static void calm(swarm *s)
     }
 }
 
+/* Its limits stand in the way of one more connection; those of one that has none leave room. */
+static bool has_no_place(const swarm_listener *listener)
+{
+    const weir_listen_options *options = &listener->options;
+    if (listener->runtime->options.max_connections) return true; /* its other listeners may take it */
+    return (options->max_connections || options->max_per_address) && listener->alive > 0;
+}
+
 /* Connections in which nothing may go wrong: some of those that are there, and a new one to each listener. */
 static void orderly(swarm *s)
 {
@@ -227,9 +241,7 @@ static void orderly(swarm *s)
     }
     for (unsigned i = 0; i < s->made_listeners && s->made_ends + 2 < SWARM_ENDS; i++) {
         swarm_listener *listener = &s->listeners[i];
-        if (listener->closed || listener->runtime->stopping || listener->options.max_connections ||
-            listener->options.max_per_address || listener->runtime->options.max_connections)
-            continue;
+        if (listener->closed || listener->runtime->stopping || has_no_place(listener)) continue;
         swarm_connect(s, listener, true);
     }
     swarm_run(s, ORDERLY_S * SWARM_S);

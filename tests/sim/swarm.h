@@ -146,6 +146,8 @@ struct swarm_end {
 
     uint64_t born_ns, opened_ns, closed_ns;
     uint64_t message_ns; /* of the last message */
+    uint64_t resumed_ns; /* after the last pause that counts */
+    bool pause_counts;   /* it came before the idle deadline, which may have begun to close */
     uint64_t ending_ns;  /* when its end began: 0: not */
     uint32_t remote_due; /* REMOTE messages that weir_close_id stands behind */
     bool has_message;
@@ -241,6 +243,9 @@ swarm_result swarm_run_scenario(const swarm_options *options, choice from);
 /* swarm_run: lets the simulator run for `ns`, and polls the manual runtime. */
 void swarm_run(swarm *s, uint64_t ns);
 
+/* swarm_forget_bursts: the simulator is about to run, and to take what was sent by id. */
+void swarm_forget_bursts(swarm *s);
+
 /* swarm_make_runtime: one more, if there is room. swarm_destroy_runtime: as it stands, with all that is owed. */
 void swarm_make_runtime(swarm *s);
 void swarm_destroy_runtime(swarm_runtime *runtime);
@@ -302,6 +307,9 @@ void end_take(swarm_end *end, const uint8_t *bytes, size_t size);
 /* end_check_all_came: the stream has ended in order: nothing of the peer's may be missing. */
 void end_check_all_came(const swarm_end *end, const char *when);
 
+/* end_idle_since_ns: when its idle deadline began to run, at the earliest. */
+uint64_t end_idle_since_ns(const swarm_end *end);
+
 static inline bool end_is_mute(const swarm_end *end) /* has nothing more to say that makes sense */
 {
     return end->spoiled != 0 || end->asked_close || end->asked_abort || end->asked_abort_id;
@@ -325,7 +333,8 @@ void callback_part(weir_runtime *runtime, void *data);
 /* callback_send: weir_send of a message of this size; whether it was accepted. Checks what it returned. */
 bool callback_send(swarm_end *end, uint32_t size);
 
-/* callback_close: weir_close. */
+/* callback_resume: weir_conn_resume. callback_close: weir_close. */
+void callback_resume(swarm_end *end);
 void callback_close(swarm_end *end);
 
 /* ---- judge.c ---- */
