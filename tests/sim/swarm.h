@@ -7,6 +7,7 @@
  *
  *   scenario.c  the phases of a scenario, and what it is made of
  *   action.c    what happens in it: a table, to which every later capability of weir adds rows
+ *   open.c      listening and connecting
  *   weather.c   what the network does
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
@@ -250,10 +251,6 @@ void swarm_forget_bursts(swarm *s);
 void swarm_make_runtime(swarm *s);
 void swarm_destroy_runtime(swarm_runtime *runtime);
 
-/* swarm_connect: from some runtime to a listener, or to an address where nobody is (`target` NULL). `strict`: without
- * limits or deadlines of its own, and it must succeed. */
-void swarm_connect(swarm *s, swarm_listener *target, bool strict);
-
 _Noreturn void swarm_fail(const swarm *s, const char *format, ...) WR_PRINTF(2, 3);
 
 #define SWARM_CHECK(s, holds, ...) ((holds) ? (void)0 : swarm_fail((s), __VA_ARGS__))
@@ -271,6 +268,18 @@ static inline void swarm_mix(swarm *s, uint64_t number)
     s->hash = (s->hash ^ number) * UINT64_C(0x9e3779b97f4a7c15);
     s->hash ^= s->hash >> 29;
 }
+
+/* ---- open.c ---- */
+
+/* swarm_choose_runtime: one that may be used; one that is stopping must refuse what it is asked for. NULL: none. */
+swarm_runtime *swarm_choose_runtime(swarm *s, bool also_stopping);
+
+/* swarm_listen: somewhere, with random limits. */
+void swarm_listen(swarm *s);
+
+/* swarm_connect: from some runtime to a listener, or to an address where nobody is (`target` NULL). `strict`: without
+ * limits or deadlines of its own, and it must succeed. */
+void swarm_connect(swarm *s, swarm_listener *target, bool strict);
 
 /* ---- weather.c ---- */
 
