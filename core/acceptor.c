@@ -6,6 +6,7 @@
 #include "core/listener.h"
 #include "core/log.h"
 #include "core/runtime.h"
+#include "platform/bug.h"
 
 /* After a shortage of descriptors or memory. Long enough to cost nothing, short enough that nobody who waits in the
  * backlog gives up. */
@@ -55,7 +56,7 @@ static bool is_adopted(const wr_acceptor *acceptor)
 
 void wr_acceptor_expire(wr_acceptor *acceptor)
 {
-    acceptor->paused = false;
+    acceptor->paused = WR_BUG(listener_dies);
     if (is_adopted(acceptor))
         reconcile(acceptor);
     else
@@ -66,7 +67,7 @@ void wr_acceptor_expire(wr_acceptor *acceptor)
 static void give_up(wr_worker *worker, weir_listener *listener, const wr_addr *peer)
 {
     atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
-    wr_listener_leave(listener, peer);
+    if (!WR_BUG(limit_leaks)) wr_listener_leave(listener, peer);
     wr_runtime_release(worker->runtime);
 }
 

@@ -7,6 +7,7 @@
 #include "core/connector.h"
 #include "core/listener.h"
 #include "core/runtime.h"
+#include "platform/bug.h"
 
 _Static_assert(sizeof(weir_conn) <= 240, "an idle connection stays small");
 
@@ -182,7 +183,7 @@ void wr_conn_expire(weir_conn *conn)
     if (conn->state <= WR_CONN_OPEN && conn->slow &&
         time_left(now, conn->slow_ms + protocol->outbox.soft_limit_ms) == 0)
         wr_conn_apply_slow_policy(conn);
-    if (conn->state != WR_CONN_GONE) rearm(conn);
+    if (conn->state != WR_CONN_GONE && !WR_BUG(timer_not_rearmed)) rearm(conn);
 }
 
 /* Birth. */
@@ -326,6 +327,8 @@ static void tell_end(weir_conn *conn)
 {
     if (conn->end_told || conn->state != WR_CONN_OPEN) return;
     conn->end_told = true;
+    if (WR_BUG(half_close_drops_sends))
+        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks));
     if (conn->write_dead) {
         wr_conn_fail(conn, 0, 0);
         return;
@@ -347,9 +350,9 @@ static void tell_end(weir_conn *conn)
 static void reconcile_end(weir_conn *conn)
 {
     if (conn->send.pending || conn->outbox.waiting) return;
-    if (conn->write_dead)
+    if (conn->write_dead && !WR_BUG(fin_after_failed_send))
         close_socket(conn, true);
-    else if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended) {
+    else if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended && !WR_BUG(reset_on_close)) {
         wr_cq_shutdown(conn->worker->cq, conn->sock);
         conn->state = WR_CONN_DRAINING;
     } else if (conn->state == WR_CONN_CLOSING || conn->peer_ended) {
@@ -413,6 +416,6 @@ void wr_conn_complete(weir_conn *conn, const wr_completion *completion)
         break;
     default: /* WR_OP_CLOSE, the last one */
         conn->sock = (wr_sock){ 0, 0 };
-        if (!conn->dirty) leave_worker(conn); /* else reconcile does */
+        if (!conn->dirty || WR_BUG(double_completion)) leave_worker(conn); /* else reconcile does */
     }
 }

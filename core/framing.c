@@ -4,6 +4,8 @@
 #include <string.h>
 #include <weir/error.h>
 
+#include "platform/bug.h"
+
 enum { HEADER_MAX = 64 };
 
 weir_framing weir_framing_line(void)
@@ -68,7 +70,7 @@ static int64_t next_length(const weir_framing *framing, uint32_t max_message, co
     /* 64 bits: header and length together may pass 2^32. */
     uint64_t total = read_length(bytes + framing->length_offset, framing->length_size, framing->big_endian);
     if (!framing->counts_header) total += framing->header_size;
-    if (total < framing->header_size) return WEIR_EFRAME;
+    if (total < framing->header_size && !WR_BUG(zero_frame)) return WEIR_EFRAME;
     return total > max_message ? WEIR_EMSGSIZE : (int64_t)total;
 }
 

@@ -4,6 +4,7 @@
 #include "core/buffer.h"
 #include "core/conn.h"
 #include "core/runtime.h"
+#include "platform/bug.h"
 
 enum command { SEND, SEND_BUF, CLOSE, ABORT, TELL_SLOW };
 
@@ -34,7 +35,8 @@ static wr_slot *find_slot(const weir_runtime *runtime, weir_conn_id id, wr_worke
 
 static bool is_alive(const wr_slot *slot, weir_conn_id id)
 {
-    return atomic_load_explicit(&slot->shared.generation, memory_order_acquire) == wr_id_generation(id);
+    return atomic_load_explicit(&slot->shared.generation, memory_order_acquire) == wr_id_generation(id) ||
+           WR_BUG(stale_generation);
 }
 
 static size_t request_size(const wr_request *request)
@@ -109,7 +111,8 @@ static bool reserve(wr_slot *slot, size_t size)
     uint32_t limit = atomic_load_explicit(&slot->shared.hard_limit, memory_order_relaxed);
     uint32_t queued = atomic_load_explicit(&slot->shared.queued, memory_order_relaxed);
     do {
-        if (size > limit || (queued > 0 && queued + (uint64_t)charge(size) > limit)) return false;
+        bool is_over = size > limit || (queued > 0 && queued + (uint64_t)charge(size) > limit);
+        if (is_over && !WR_BUG(remote_uncounted)) return false;
     } while (!atomic_compare_exchange_weak_explicit(&slot->shared.queued, &queued, queued + charge(size),
                                                     memory_order_relaxed, memory_order_relaxed));
     return true;

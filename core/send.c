@@ -3,6 +3,7 @@
 
 #include "core/buffer.h"
 #include "core/conn.h"
+#include "platform/bug.h"
 
 static bool is_sendable(const weir_conn *conn)
 {
@@ -111,7 +112,8 @@ void wr_conn_sent(weir_conn *conn, int error, int system_error)
     } else {
         stop_sending(conn, error, system_error);
     }
-    if (conn->outbox.waiting || conn->rearm || conn->state != WR_CONN_OPEN) wr_conn_touch(conn);
+    if ((conn->outbox.waiting && !WR_BUG(lost_wakeup)) || conn->rearm || conn->state != WR_CONN_OPEN)
+        wr_conn_touch(conn);
 }
 
 int weir_send(weir_conn *conn, const void *bytes, size_t size)

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "platform/bug.h"
+
 #define NO_SLOT UINT32_MAX
 
 int wr_slots_init(wr_slots *slots, const wr_heap *heap, uint32_t capacity)
@@ -61,7 +63,7 @@ wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit, uint32_t *number)
 void wr_slots_give(wr_slots *slots, uint32_t number)
 {
     wr_slot *slot = wr_slots_at(slots, number);
-    uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + 1;
+    uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + !WR_BUG(slot_reused);
     wr_mutex_lock(&slots->lock);
     atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
     slot->next_free = slots->free;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "platform/bug.h"
 #include "platform/sim/sim.h"
 
 #define RETRANSMIT_NS UINT64_C(200000000) /* the first one's delay, as Linux has it; each further one's is double */
@@ -124,7 +125,7 @@ void wr_sim_arrive(wr_sim *sim, wr_sim_file *file)
         }
         pipe->arriving = segment->next;
         pipe->unread += segment->size;
-        if (segment->size == 0) pipe->ended = true;
+        if (segment->size == 0) pipe->ended = !(WR_BUG(eof_swallowed) && pipe->unread > 0);
         sim->trace_hash = wr_sim_sum(sim->trace_hash, segment->bytes, segment->size);
         wr_sim_note(sim, segment->size ? WR_NOTE_ARRIVE : WR_NOTE_END, file, segment->size);
     }

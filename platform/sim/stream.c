@@ -1,6 +1,7 @@
 /* Receiving and sending. */
 #include <string.h>
 
+#include "platform/bug.h"
 #include "platform/sim/sim.h"
 
 uint64_t wr_sim_slices_sum(const wr_slice *slices)
@@ -48,6 +49,7 @@ static void gather(wr_sim_socket *socket, uint8_t *bytes, uint32_t size)
         bytes += part;
         size -= part;
         socket->slice_done += part;
+        if (WR_BUG(partial_write) && socket->slice_done < socket->slice->size) socket->slice_done = 0;
         if (socket->slice_done < socket->slice->size) return;
         socket->slice = socket->slice->next;
         socket->slice_done = 0;

@@ -39,7 +39,7 @@ check_core_includes() {
     local iso='assert|ctype|float|inttypes|limits|math|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib'
     includes 'core/*.[ch]' |
         grep -vE ":<($iso|stdnoreturn|string)\.h>$|:<weir/[a-z_]+\.h>$|:\"core/[a-z_]+\.h\"$" |
-        grep -vE ':"platform/(cq|os|addr|memory|sim)\.h"$|^core/memory\.c:[0-9]+:<jemalloc/jemalloc\.h>$' |
+        grep -vE ':"platform/(cq|os|addr|memory|sim|bug)\.h"$|^core/memory\.c:[0-9]+:<jemalloc/jemalloc\.h>$' |
         sed 's/$/  core must not include this/'
 }
 
