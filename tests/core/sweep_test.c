@@ -20,6 +20,7 @@ typedef struct play {
     weir_listener *listener;
     weir_buf *shared;
     weir_conn_id client;
+    weir_protocol server_protocol, client_protocol;
     _Atomic uint64_t received;
     _Atomic unsigned told;  /* how often a call or the log said that there was no memory */
     _Atomic unsigned ended; /* of the client */
@@ -108,18 +109,18 @@ static void client_close(weir_conn *conn, weir_reason reason)
 static bool drive(play *p)
 {
     char text[32768];
-    weir_protocol server = { .on_message = server_message,
-                             .session_size = 100,
-                             .idle_timeout_ms = 60000,
-                             .framing = weir_framing_line(),
-                             .data = p };
-    weir_protocol client = {
+    p->server_protocol = (weir_protocol){ .on_message = server_message,
+                                          .session_size = 100,
+                                          .idle_timeout_ms = 60000,
+                                          .framing = weir_framing_line(),
+                                          .data = p };
+    p->client_protocol = (weir_protocol){
         .on_open = client_open, .on_message = client_message, .on_close = client_close, .max_message = 10, .data = p
     };
     const weir_listen_options options = { .max_per_address = 10, .placement = WEIR_PLACEMENT_BALANCED };
-    weir_protocol wrapped = world_wrap(p->w, &server);
+    weir_protocol wrapped = world_wrap(p->w, &p->server_protocol);
     if (tells(p, weir_listen(p->w->runtime, "127.0.0.1:0", &wrapped, &options, &p->listener))) return false;
-    wrapped = world_wrap(p->w, &client);
+    wrapped = world_wrap(p->w, &p->client_protocol);
     weir_conn_id id;
     /* The last worker: the listener's is another one, if there is another, and hands its end over to this one. */
     const weir_connect_options there = { .worker = weir_runtime_workers(p->w->runtime) };
