@@ -10,6 +10,7 @@ enum {
     CALM_S = 200,   /* longer than what was slow or lost takes to come, and than all deadlines */
     ORDERLY_S = 30, /* as long as an accept_rate of 2 a second may take */
     STUCK_POLLS = 1000000,
+    DAY_S = 24 * 60 * 60,
 };
 
 /* ---- telling ---- */
@@ -151,6 +152,10 @@ void swarm_run(swarm *s, uint64_t ns)
 
 static void run_a_while(swarm *s)
 {
+    if (chance(&s->from, 300)) { /* half the way round of 32 bits of milliseconds, or all of it in two */
+        swarm_run(s, 24 * DAY_S * SWARM_S);
+        return;
+    }
     static const uint64_t spans_ns[] = { 0, 1, 1000, 100000, SWARM_MS, 20 * SWARM_MS, 200 * SWARM_MS, 3 * SWARM_S };
     swarm_run(s, choose(&s->from, CHOOSE_ONE(&s->from, spans_ns) + 1));
 }
@@ -169,6 +174,17 @@ static void post_to_all(swarm *s, weir_post_fn run)
 
 /* ---- the phases ---- */
 
+/* 0 is no time in the books. Connections keep times in 32 bits of milliseconds: these are about to turn negative, or
+ * over. The queues' clock is a second ahead. */
+static void start_clock(swarm *s)
+{
+    static const uint64_t starts_ms[] = { 1, 1, 1, 1, INT32_MAX, UINT32_MAX };
+    uint64_t start_ms = CHOOSE_ONE(&s->from, starts_ms);
+    if (start_ms > 1) start_ms -= 1000 + choose(&s->from, 10000);
+    int error = weir_sim_advance(s->sim, start_ms * SWARM_MS);
+    SWARM_CHECK(s, error == 0, "weir_sim_advance returns %s", weir_error_name(error));
+}
+
 static void begin(swarm *s)
 {
     weir_sim_options network = { .seed = choose(&s->from, UINT64_MAX) };
@@ -176,14 +192,15 @@ static void begin(swarm *s)
     int error = weir_sim_create(&s->sim, &network);
     SWARM_CHECK(s, error == 0, "weir_sim_create returns %s", weir_error_name(error));
     s->weather = network;
-    error = weir_sim_advance(s->sim, SWARM_MS); /* 0 is no time in the books */
-    SWARM_CHECK(s, error == 0, "weir_sim_advance returns %s", weir_error_name(error));
     weather_choose(s);
     for (unsigned i = 0; i < swarm_action_count; i++) s->enabled[i] = choose(&s->from, 4) != 3;
     for (unsigned i = 0; i < SWARM_FORMATS; i++) s->formats[i] = message_choose(&s->from);
     s->budget = (unsigned)choose_from(&s->from, 20, 600);
     s->connects = (unsigned)choose_from(&s->from, 1, choose(&s->from, 2) ? 10 : SWARM_ENDS / 2);
-    for (uint64_t n = choose_from(&s->from, 1, 3); n > 0; n--) swarm_make_runtime(s);
+    bool early = choose(&s->from, 2);
+    if (early) swarm_make_runtime(s);
+    start_clock(s);
+    for (uint64_t n = choose_from(&s->from, early ? 0 : 1, 2); n > 0; n--) swarm_make_runtime(s);
     for (unsigned i = 0; i < swarm_action_count; i++) { /* without these nothing would happen */
         const char *name = swarm_actions[i].name;
         if (strcmp(name, "listen") == 0 || strcmp(name, "connect") == 0 || strcmp(name, "send") == 0)
