@@ -150,9 +150,16 @@ void swarm_run(swarm *s, uint64_t ns)
         if (s->runtimes[i].runtime) judge_runtime(&s->runtimes[i], false);
 }
 
+static bool has_shortage(const swarm *s)
+{
+    const weir_sim_options *now = &s->weather;
+    return now->emfile_per_mille || now->enobufs_per_mille || now->enomem_per_mille || now->max_sockets;
+}
+
 static void run_a_while(swarm *s)
 {
-    if (chance(&s->from, 300)) { /* half the way round of 32 bits of milliseconds, or all of it in two */
+    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second. */
+    if (chance(&s->from, 300) && !has_shortage(s)) {
         swarm_run(s, 24 * DAY_S * SWARM_S);
         return;
     }
