@@ -158,9 +158,12 @@ static bool has_shortage(const swarm *s)
 
 static void run_a_while(swarm *s)
 {
-    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second. */
+    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second; and nobody
+     * may bring that about meanwhile. */
     if (chance(&s->from, 300) && !has_shortage(s)) {
+        s->quiet = true;
         swarm_run(s, 24 * DAY_S * SWARM_S);
+        s->quiet = false;
         return;
     }
     static const uint64_t spans_ns[] = { 0, 1, 1000, 100000, SWARM_MS, 20 * SWARM_MS, 200 * SWARM_MS, 3 * SWARM_S };
