@@ -157,8 +157,12 @@ void wr_inbox_relieve(weir_inbox *inbox)
 {
     if (!atomic_load(&inbox->shared.full) || atomic_load(&inbox->shared.bytes) > inbox->low_bytes) return;
     wr_mutex_lock(&inbox->lock);
-    if (atomic_exchange(&inbox->shared.full, false) && inbox->runtime)
-        for (unsigned i = 0; i < inbox->port_count; i++) wake_port(&inbox->ports[i]);
+    while (atomic_load(&inbox->shared.full) && atomic_load(&inbox->shared.bytes) <= inbox->low_bytes) {
+        atomic_store(&inbox->shared.full, false);
+        for (unsigned i = 0; inbox->runtime && i < inbox->port_count; i++) wake_port(&inbox->ports[i]);
+        /* Who has filled it meanwhile may have found it full still, and said nothing. */
+        if (atomic_load(&inbox->shared.bytes) >= inbox->max_bytes) atomic_store(&inbox->shared.full, true);
+    }
     wr_mutex_unlock(&inbox->lock);
 }
 
@@ -189,7 +193,10 @@ static void hold(weir_conn *conn)
 /* What it has brought already comes first, and may fill the inbox: then it is held again, behind the others. */
 static void resume(weir_conn *conn)
 {
+    uint32_t handshake_ms = wr_conn_protocol(conn)->handshake_timeout_ms;
     unhold(conn);
+    if (handshake_ms && !conn->got_message && conn->state == WR_CONN_OPEN && !conn->write_dead)
+        wr_conn_set_deadline(conn, handshake_ms);
     conn->received_ms = wr_conn_now_ms(conn);
     conn->rearm = true;
     wr_conn_touch(conn);

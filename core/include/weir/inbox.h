@@ -60,7 +60,8 @@ WEIR_API int weir_inbox_create(weir_runtime *runtime, const weir_inbox_options *
 WEIR_API bool weir_inbox_next(weir_inbox *inbox, weir_event *event);
 
 /* weir_inbox_wait: blocks until there is an event, timeout_ms at most (0: not at all, negative: without bound). Call it
- * where weir_inbox_next is called, never in a callback. On a simulated runtime it never blocks.
+ * where weir_inbox_next is called, never in a callback. On a simulated runtime it never blocks; a manual one must be
+ * polled by another thread meanwhile.
  * WEIR_ETIMEDOUT: there is none. WEIR_ESTOPPED: nor will there be, the runtime has been destroyed. */
 WEIR_API int weir_inbox_wait(weir_inbox *inbox, int timeout_ms);
 
