@@ -55,28 +55,29 @@ typedef struct weir_event {
  * WEIR_EINVAL: runtime or out is NULL. WEIR_ENOMEM. */
 WEIR_API int weir_inbox_create(weir_runtime *runtime, const weir_inbox_options *options, weir_inbox **out);
 
-/* weir_inbox_next: takes the next event; false: there is none now. Never blocks. By one thread at a time; also after
- * weir_runtime_destroy, which leaves what has not been taken: each OPEN has its CLOSE there. */
+/* weir_inbox_next: takes the next event; false: there is none now. Never blocks. Also after
+ * weir_runtime_destroy, which leaves what has not been taken: each OPEN has its CLOSE there. [any], but one thread at a
+ * time: the logic thread */
 WEIR_API bool weir_inbox_next(weir_inbox *inbox, weir_event *event);
 
 /* weir_inbox_wait: blocks until there is an event, timeout_ms at most (0: not at all, negative: without bound). Call it
  * where weir_inbox_next is called, never in a callback. On a simulated runtime it never blocks; a manual one must be
- * polled by another thread meanwhile.
+ * polled by another thread meanwhile. [any], as weir_inbox_next
  * WEIR_ETIMEDOUT: there is none. WEIR_ESTOPPED: nor will there be, the runtime has been destroyed. */
 WEIR_API int weir_inbox_wait(weir_inbox *inbox, int timeout_ms);
 
 /* weir_inbox_bytes: what the events hold that have not been taken, and that of the last call. [any] */
 WEIR_API size_t weir_inbox_bytes(const weir_inbox *inbox);
 
-/* weir_event_peer: the other end of the event's connection; of a Unix-domain socket not its path. Like
- * weir_event_set_user for the event that weir_inbox_next returned last, on the same thread. */
+/* weir_event_peer: the other end of the event's connection; of a Unix-domain socket not its path. [any], as
+ * weir_inbox_next, and for the event that it returned last */
 WEIR_API weir_address weir_event_peer(const weir_event *event);
 
 /* weir_event_set_user: keeps a pointer of the embedder's with the connection, a player's for one: it is `user` in this
- * event and in all later ones of the connection. */
+ * event and in all later ones of the connection. [any], as weir_event_peer */
 WEIR_API void weir_event_set_user(weir_event *event, void *user);
 
-/* weir_inbox_destroy: drops what has not been taken. After weir_runtime_destroy. NULL is fine. */
+/* weir_inbox_destroy: drops what has not been taken. After weir_runtime_destroy. NULL is fine. [owner] */
 WEIR_API void weir_inbox_destroy(weir_inbox *inbox);
 
 #ifdef __cplusplus
