@@ -67,6 +67,7 @@ struct weir_conn {
     bool tell_slow : 1; /* on_slow is due */
     bool slow_told : 1;
     bool from_heap : 1; /* made on another thread, by weir_connect */
+    bool held : 1;      /* paused as well, by an inbox without room */
 };
 
 /* The session follows the connection, aligned for any type. */
@@ -113,6 +114,12 @@ void wr_conn_limit_deadline(weir_conn *conn, uint32_t in_ms);
 static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
 {
     return (uint32_t)conn->worker->owner.now_ms;
+}
+
+/* wr_conn_is_paused: by the embedder or by a full inbox: what has come is not delivered, and no more is read. */
+static inline bool wr_conn_is_paused(const weir_conn *conn)
+{
+    return conn->paused || conn->held;
 }
 
 static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)

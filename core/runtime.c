@@ -6,6 +6,7 @@
 #include <string.h>
 #include <weir/version.h>
 
+#include "core/inbox.h"
 #include "core/listener.h"
 #include "core/log.h"
 #include "core/sim.h"
@@ -329,6 +330,7 @@ void weir_runtime_destroy(weir_runtime *runtime)
     if (!wr_runtime_has_ended(runtime)) drain(runtime);
     if (runtime->owner.watching_signals) wr_os_signals_unwatch(runtime);
     for (unsigned i = 0; i < runtime->worker_count; i++) wr_worker_drop_messages(&runtime->workers[i]);
+    wr_inboxes_end(runtime);
     free_runtime(runtime);
 }
 

@@ -29,8 +29,9 @@ struct weir_runtime {
         _Atomic uint32_t next_acceptor; /* balanced listeners go round */
         _Atomic uint32_t next_local;    /* local addresses go round */
     } shared;
-    wr_mutex lock; /* for the list of listeners */
+    wr_mutex lock; /* for the lists of listeners and of inboxes */
     weir_listener *listeners;
+    weir_inbox *inboxes;
 };
 
 /* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */

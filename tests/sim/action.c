@@ -369,24 +369,6 @@ static void act_stats(swarm *s, swarm_end *end)
     SWARM_CHECK(s, is_whole || (size == 0 && s->ever[WEIR_SIM_ENOMEM]), "weir_stats_text writes no text");
 }
 
-static void act_weather(swarm *s, swarm_end *end)
-{
-    (void)end;
-    weather_change(s);
-}
-
-static void act_cut(swarm *s, swarm_end *end)
-{
-    (void)end;
-    weather_cut(s);
-}
-
-static void act_heal(swarm *s, swarm_end *end)
-{
-    (void)end;
-    weather_heal(s, choose(&s->from, 2));
-}
-
 static void act_raw(swarm *s, swarm_end *end)
 {
     (void)end;
@@ -426,6 +408,8 @@ const swarm_action swarm_actions[] = {
     { "weather", 4, OUTSIDE | INSIDE, act_weather },
     { "cut", 2, OUTSIDE | INSIDE, act_cut },
     { "heal", 3, OUTSIDE | INSIDE, act_heal },
+    { "logic", 3, OUTSIDE, act_logic },
+    { "logic_more", 21, OUTSIDE | INSIDE, act_logic_more },
 };
 
 const unsigned swarm_action_count = sizeof swarm_actions / sizeof *swarm_actions;

@@ -237,6 +237,7 @@ static void calm(swarm *s)
     raw_calm(s);
     post_to_all(s, callback_calm);
     swarm_run(s, CALM_S * SWARM_S);
+    logic_calm(s);
     judge_calm(s);
     for (unsigned i = 0; i < s->made_runtimes; i++) {
         swarm_runtime *runtime = &s->runtimes[i];
@@ -296,6 +297,7 @@ static void end_all(swarm *s)
         if (i == s->made_runtimes) break;
         swarm_destroy_runtime(&s->runtimes[(first + i) % s->made_runtimes]);
     }
+    logic_destroy(s);
     raw_destroy(s);
     judge_all(s);
 }

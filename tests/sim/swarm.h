@@ -12,6 +12,7 @@
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
+ *   logic.c     a server with an inbox, and the logic thread that takes from it
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
  *   memory.c    an allocator that counts, and finds wrong frees
  *   main.c      the program; tests/fuzz/swarm_fuzz.c: the same, with a fuzzer's bytes in place of the seed */
@@ -51,6 +52,7 @@ typedef struct swarm_end swarm_end;
 typedef struct swarm_runtime swarm_runtime;
 typedef struct swarm_listener swarm_listener;
 typedef struct swarm_raw swarm_raw;
+typedef struct swarm_logic swarm_logic;
 
 /* ---- memory.c ---- */
 
@@ -228,6 +230,8 @@ struct swarm {
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
     swarm_raw *raws;
+    swarm_logic *logic;
+    unsigned made_logics;
     uint64_t hash; /* of all callbacks */
     uint8_t bytes[MESSAGE_MAX + 64];
 };
@@ -293,6 +297,11 @@ void weather_calm(swarm *s);
 /* weather_cut, weather_heal: partitions; all of them, or the last. */
 void weather_cut(swarm *s);
 void weather_heal(swarm *s, bool all);
+
+/* Rows of the table. */
+void act_weather(swarm *s, swarm_end *end);
+void act_cut(swarm *s, swarm_end *end);
+void act_heal(swarm *s, swarm_end *end);
 
 /* ---- end.c ---- */
 
@@ -362,6 +371,19 @@ void judge_orderly(swarm *s);
 
 /* judge_all: all ends are over: do those of each connection agree? */
 void judge_all(swarm *s);
+
+/* ---- logic.c ---- */
+
+/* act_logic, a row of the table: makes a server with an inbox, or destroys it. act_logic_more: a client more, some
+ * lines of one end, the end of a connection; or takes some events. */
+void act_logic(swarm *s, swarm_end *end);
+void act_logic_more(swarm *s, swarm_end *end);
+
+/* logic_destroy: if there is one, with all that is left in its inbox. */
+void logic_destroy(swarm *s);
+
+/* logic_calm: takes what comes until nothing does: all lines must have come. */
+void logic_calm(swarm *s);
 
 /* ---- raw.c ---- */
 

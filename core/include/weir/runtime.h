@@ -71,7 +71,8 @@ WEIR_API int weir_runtime_wait(weir_runtime *runtime);
  * WEIR_ESTATE: not manual, or called from a callback. WEIR_ESTOPPED: the runtime has stopped and drained. */
 WEIR_API int weir_poll(weir_runtime *runtime, int timeout_ms);
 
-/* weir_runtime_destroy: stops (as weir_runtime_stop), drains, joins, and frees everything. NULL is fine. [owner] */
+/* weir_runtime_destroy: stops (as weir_runtime_stop), drains, joins, and frees everything but inboxes. NULL is fine.
+ * [owner] */
 WEIR_API void weir_runtime_destroy(weir_runtime *runtime);
 
 /* weir_runtime_workers: how many workers it has. [any] */

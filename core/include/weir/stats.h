@@ -18,7 +18,8 @@ extern "C" {
     X(refused_address, counter, "Accepted and closed at once: max_per_address")              \
     X(refused_memory, counter, "Accepted and closed at once: out of memory")                 \
     X(accept_errors, counter, "Accepts that failed")                                         \
-    X(accept_pauses, counter, "Pauses of a listener: no descriptor, or accept_rate")         \
+    X(accept_pauses, counter, "Pauses of a listener: descriptors, accept_rate, full inbox")  \
+    X(inbox_stops, counter, "Times that a connection stopped reading: full inbox")           \
     X(messages_received, counter, "Whole messages delivered")                                \
     X(bytes_received, counter, "Bytes received")                                             \
     X(bytes_sent, counter, "Bytes that the kernel took")                                     \
