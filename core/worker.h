@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "core/deadline.h"
 #include "core/mailbox.h"
 #include "core/memory.h"
 #include "core/slots.h"
@@ -32,6 +33,7 @@ struct wr_worker {
     struct {
         wr_arena arena;
         wr_wheel wheel;
+        wr_deadlines ticks;
         wr_pool chunks;       /* of the outboxes */
         uint64_t now_ns;      /* when this pass began */
         uint64_t now_ms;      /* the same for the wheel */

@@ -5,8 +5,7 @@
 
 /* ---- choosing ---- */
 
-/* Also one that is stopping: it must refuse what it is asked for. */
-static swarm_runtime *choose_any_runtime(swarm *s)
+swarm_runtime *swarm_any_runtime(swarm *s)
 {
     swarm_runtime *runtime = &s->runtimes[choose(&s->from, s->made_runtimes)];
     return runtime->runtime && !runtime->dying ? runtime : NULL;
@@ -114,7 +113,7 @@ static bool had_listener(const swarm *s, const char *text)
 static void act_listen(swarm *s, swarm_end *end)
 {
     (void)end;
-    swarm_runtime *runtime = choose_any_runtime(s);
+    swarm_runtime *runtime = swarm_any_runtime(s);
     if (!runtime || s->made_listeners == SWARM_LISTENERS) return;
     swarm_listener *listener = &s->listeners[s->made_listeners];
     *listener = (swarm_listener){ .s = s, .runtime = runtime, .number = s->made_listeners, .tokens = 1e9 };
@@ -209,7 +208,7 @@ static void begin_connect(swarm *s, swarm_end *end, const char *address)
 
 void swarm_connect(swarm *s, swarm_listener *target, bool strict)
 {
-    swarm_runtime *runtime = strict ? choose_runtime(s) : choose_any_runtime(s);
+    swarm_runtime *runtime = strict ? choose_runtime(s) : swarm_any_runtime(s);
     if (!runtime) return;
     swarm_end *end = end_make(s);
     if (!end) return;
@@ -451,42 +450,6 @@ static void act_abort(swarm *s, swarm_end *end)
     weir_abort(end->conn);
 }
 
-/* ---- posts ---- */
-
-static void post(swarm *s, uint64_t delay_ms)
-{
-    swarm_runtime *runtime = choose_any_runtime(s);
-    if (!runtime || s->made_posts == SWARM_POSTS) return;
-    unsigned worker = (unsigned)choose(&s->from, runtime->worker_count);
-    swarm_post *made = &s->posts[s->made_posts];
-    *made = (swarm_post){ .runtime = runtime,
-                          .worker = worker,
-                          .order = runtime->workers[worker].posted,
-                          .delay_ms = delay_ms,
-                          .due_ns = swarm_now(s) + delay_ms * SWARM_MS };
-    int error = delay_ms ? weir_post_after(runtime->runtime, worker, delay_ms, callback_posted, made)
-                         : weir_post(runtime->runtime, worker, callback_posted, made);
-    SWARM_CHECK(s,
-                error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
-                    (error == WEIR_ESTOPPED && runtime->stopping),
-                "weir_post returns %s", weir_error_name(error));
-    if (error) return;
-    s->made_posts++;
-    if (delay_ms == 0) runtime->workers[worker].posted++;
-}
-
-static void act_post(swarm *s, swarm_end *end)
-{
-    (void)end;
-    post(s, 0);
-}
-
-static void act_post_after(swarm *s, swarm_end *end)
-{
-    (void)end;
-    post(s, choose_from(&s->from, 1, 3000));
-}
-
 /* ---- the runtimes and the world ---- */
 
 static void act_make_runtime(swarm *s, swarm_end *end)
@@ -517,7 +480,7 @@ static void act_destroy(swarm *s, swarm_end *end)
 static void act_wait(swarm *s, swarm_end *end)
 {
     (void)end;
-    swarm_runtime *runtime = choose_any_runtime(s);
+    swarm_runtime *runtime = swarm_any_runtime(s);
     if (!runtime || !runtime->stopping || runtime->manual) return;
     swarm_forget_bursts(s);
     int error = runtime->started ? weir_runtime_wait(runtime->runtime) : weir_runtime_run(runtime->runtime);
@@ -529,7 +492,7 @@ static void act_wait(swarm *s, swarm_end *end)
 static void act_stats(swarm *s, swarm_end *end)
 {
     (void)end;
-    const swarm_runtime *runtime = choose_any_runtime(s);
+    const swarm_runtime *runtime = swarm_any_runtime(s);
     if (!runtime) return;
     size_t size = weir_stats_text(runtime->runtime, (char *)s->bytes, sizeof s->bytes);
     bool is_whole = size > 0 && size < sizeof s->bytes && s->bytes[size - 1] == '\n' && s->bytes[size] == 0;
@@ -583,8 +546,10 @@ const swarm_action swarm_actions[] = {
     { "resume", 4, ON_CONN, act_resume },
     { "close", 3, ON_CONN, act_close },
     { "abort", 1, ON_CONN, act_abort },
-    { "post", 6, OUTSIDE | INSIDE, act_post },
-    { "post_after", 4, OUTSIDE | INSIDE, act_post_after },
+    { "post", 6, OUTSIDE | INSIDE, clock_post },
+    { "post_after", 4, OUTSIDE | INSIDE, clock_post_after },
+    { "start_tick", 1, OUTSIDE | INSIDE, clock_start_tick },
+    { "stop_tick", 1, OUTSIDE | INSIDE, clock_stop_tick },
     { "make_runtime", 1, OUTSIDE, act_make_runtime },
     { "stop", 1, OUTSIDE | INSIDE, act_stop },
     { "destroy", 1, OUTSIDE, act_destroy },

@@ -11,6 +11,7 @@
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
+ *   clock.c     what runs on a worker at once, or at its time: posts, ticks
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
  *   memory.c    an allocator that counts, and finds wrong frees
  *   main.c      the program; tests/fuzz/swarm_fuzz.c: the same, with a fuzzer's bytes in place of the seed */
@@ -35,6 +36,7 @@ enum {
     SWARM_FORMATS = 3,
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
+    SWARM_TICKS = 16,
     SWARM_ACTIONS_MAX = 64,
     SWARM_CHARGE = 256, /* more than what a small message of another thread's counts for beyond its bytes */
 };
@@ -175,6 +177,15 @@ typedef struct swarm_post {
     bool ran;
 } swarm_post;
 
+typedef struct swarm_tick {
+    swarm_runtime *runtime;
+    weir_tick *tick; /* NULL: stopped */
+    weir_tick_options options;
+    unsigned number;
+    uint64_t count, last; /* callbacks, and the number of the last one */
+    uint64_t start_ns;    /* when number 0 would have been, by the first one */
+} swarm_tick;
+
 /* ---- actions (action.c) ---- */
 
 enum swarm_place {
@@ -192,6 +203,9 @@ typedef struct swarm_action {
 
 extern const swarm_action swarm_actions[];
 extern const unsigned swarm_action_count;
+
+/* swarm_any_runtime: also one that is stopping, which must refuse what it is asked for; NULL: not now. */
+swarm_runtime *swarm_any_runtime(swarm *s);
 
 /* swarm_act: one random action of those that the seed has and that are possible at this place. */
 void swarm_act(swarm *s, enum swarm_place place, swarm_end *end);
@@ -219,13 +233,14 @@ struct swarm {
     unsigned depth;                    /* callbacks that run: one at most */
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
-    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts;
+    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_ticks;
     message_format formats[SWARM_FORMATS];
     swarm_runtime runtimes[SWARM_RUNTIMES];
     swarm_listener listeners[SWARM_LISTENERS];
     swarm_end *ends[SWARM_ENDS];
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
+    swarm_tick ticks[SWARM_TICKS];
     swarm_raw *raws;
     uint64_t hash; /* of all callbacks */
     uint8_t bytes[MESSAGE_MAX + 64];
@@ -330,12 +345,28 @@ void callback_posted(weir_runtime *runtime, void *data);
 void callback_calm(weir_runtime *runtime, void *data);
 void callback_part(weir_runtime *runtime, void *data);
 
+/* callback_enter, callback_leave: around a callback that is no connection's. */
+void callback_enter(swarm *s, const char *what);
+void callback_leave(swarm *s);
+
 /* callback_send: weir_send of a message of this size; whether it was accepted. Checks what it returned. */
 bool callback_send(swarm_end *end, uint32_t size);
 
 /* callback_resume: weir_conn_resume. callback_close: weir_close. */
 void callback_resume(swarm_end *end);
 void callback_close(swarm_end *end);
+
+/* ---- clock.c ---- */
+
+/* Actions, each on something chosen at random. */
+void clock_post(swarm *s, swarm_end *end);
+void clock_post_after(swarm *s, swarm_end *end);
+void clock_start_tick(swarm *s, swarm_end *end);
+void clock_stop_tick(swarm *s, swarm_end *end);
+
+/* clock_calm: stops them all, so that calm need not be told in ticks. clock_forget: those of a runtime that is gone. */
+void clock_calm(swarm *s);
+void clock_forget(const swarm_runtime *runtime);
 
 /* ---- judge.c ---- */
 

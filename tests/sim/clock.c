@@ -1,0 +1,138 @@
+/* What runs on a worker, at once or at its time, on a clock that is exact. */
+#include "sim/swarm.h"
+
+/* ---- posts ---- */
+
+static void post(swarm *s, uint64_t delay_ms)
+{
+    swarm_runtime *runtime = swarm_any_runtime(s);
+    if (!runtime || s->made_posts == SWARM_POSTS) return;
+    unsigned worker = (unsigned)choose(&s->from, runtime->worker_count);
+    swarm_post *made = &s->posts[s->made_posts];
+    *made = (swarm_post){ .runtime = runtime,
+                          .worker = worker,
+                          .order = runtime->workers[worker].posted,
+                          .delay_ms = delay_ms,
+                          .due_ns = swarm_now(s) + delay_ms * SWARM_MS };
+    int error = delay_ms ? weir_post_after(runtime->runtime, worker, delay_ms, callback_posted, made)
+                         : weir_post(runtime->runtime, worker, callback_posted, made);
+    SWARM_CHECK(s,
+                error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
+                    (error == WEIR_ESTOPPED && runtime->stopping),
+                "weir_post returns %s", weir_error_name(error));
+    if (error) return;
+    s->made_posts++;
+    if (delay_ms == 0) runtime->workers[worker].posted++;
+}
+
+void clock_post(swarm *s, swarm_end *end)
+{
+    (void)end;
+    post(s, 0);
+}
+
+void clock_post_after(swarm *s, swarm_end *end)
+{
+    (void)end;
+    post(s, choose_from(&s->from, 1, 3000));
+}
+
+/* ---- ticks ---- */
+
+static uint64_t tick_due_ns(const swarm_tick *tick, uint64_t number)
+{
+    return number * tick->options.hz_divisor * SWARM_S / tick->options.hz;
+}
+
+static void stop_tick(swarm_tick *tick)
+{
+    swarm *s = tick->runtime->s;
+    weir_tick_stats stats;
+    swarm_say(s, "tick %u: weir_tick_stop", tick->number);
+    weir_tick_report(tick->tick, &stats);
+    SWARM_CHECK(s, stats.ticks == tick->count && (tick->count == 0 || stats.ticks + stats.skipped == tick->last),
+                "tick %u says that it came %" PRIu64 " times, and its callback %" PRIu64, tick->number, stats.ticks,
+                tick->count);
+    SWARM_CHECK(s, tick->runtime->manual || stats.late_ns_max == 0, "tick %u was %" PRIu64 " ns late", tick->number,
+                stats.late_ns_max);
+    weir_tick_stop(tick->tick);
+    tick->tick = NULL;
+}
+
+static void on_tick(weir_tick *handle, uint64_t number, void *data)
+{
+    swarm_tick *tick = data;
+    swarm *s = tick->runtime->s;
+    uint64_t now_ns = swarm_now(s);
+    callback_enter(s, "tick");
+    SWARM_CHECK(s, tick->tick == handle, "tick %u comes after it was stopped", tick->number);
+    SWARM_CHECK(s, weir_tick_runtime(handle) == tick->runtime->runtime, "tick %u has another runtime", tick->number);
+    if (tick->runtime->manual) { /* whoever polls may come late */
+        SWARM_CHECK(s, number > tick->last, "tick %u counts %" PRIu64 " after %" PRIu64, tick->number, number,
+                    tick->last);
+    } else {
+        if (tick->count == 0) tick->start_ns = now_ns - tick_due_ns(tick, 1);
+        SWARM_CHECK(s, number == tick->last + 1, "tick %u counts %" PRIu64 " after %" PRIu64, tick->number, number,
+                    tick->last);
+        SWARM_CHECK(s, now_ns == tick->start_ns + tick_due_ns(tick, number),
+                    "tick %u has number %" PRIu64 " at another time than its rate says", tick->number, number);
+    }
+    tick->last = number;
+    tick->count++;
+    if (!s->quiet && choose(&s->from, 4) == 0) swarm_act(s, INSIDE, NULL);
+    if (tick->tick && choose(&s->from, 64) == 0) stop_tick(tick);
+    callback_leave(s);
+}
+
+void clock_start_tick(swarm *s, swarm_end *end)
+{
+    (void)end;
+    swarm_runtime *runtime = swarm_any_runtime(s);
+    if (!runtime || s->made_ticks == SWARM_TICKS) return;
+    choice *from = &s->from;
+    swarm_tick *tick = &s->ticks[s->made_ticks];
+    *tick = (swarm_tick){ .runtime = runtime, .number = s->made_ticks };
+    tick->options = (weir_tick_options){ .hz = (uint32_t)choose_from(from, 1, 60),
+                                         .hz_divisor = (uint32_t)choose_from(from, 1, 20),
+                                         .worker = (unsigned)choose(from, runtime->worker_count),
+                                         .catch_up = (uint32_t)choose(from, 4),
+                                         .on_tick = on_tick,
+                                         .data = tick };
+    int error = weir_tick_start(runtime->runtime, &tick->options, &tick->tick);
+    SWARM_CHECK(s,
+                error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
+                    (error == WEIR_ESTOPPED && runtime->stopping),
+                "weir_tick_start returns %s", weir_error_name(error));
+    if (error) return;
+    s->made_ticks++;
+    swarm_say(s, "tick %u: of runtime %u, %u Hz / %u", tick->number, runtime->number, tick->options.hz,
+              tick->options.hz_divisor);
+}
+
+static bool is_alive(const swarm_tick *tick)
+{
+    return tick->tick && tick->runtime->runtime && !tick->runtime->dying;
+}
+
+void clock_stop_tick(swarm *s, swarm_end *end)
+{
+    (void)end;
+    if (s->made_ticks == 0) return;
+    swarm_tick *tick = &s->ticks[choose(&s->from, s->made_ticks)];
+    if (is_alive(tick)) stop_tick(tick);
+}
+
+/* ---- all of it ---- */
+
+void clock_calm(swarm *s)
+{
+    for (unsigned i = 0; i < s->made_ticks; i++)
+        if (is_alive(&s->ticks[i])) stop_tick(&s->ticks[i]);
+}
+
+void clock_forget(const swarm_runtime *runtime)
+{
+    swarm *s = runtime->s;
+    for (unsigned i = 0; i < s->made_ticks; i++)
+        if (s->ticks[i].runtime == runtime) s->ticks[i].tick = NULL;
+}
