@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/address.h"
+#include "core/alarm.h"
 #include "core/connector.h"
 #include "core/listener.h"
 #include "core/runtime.h"
@@ -44,6 +45,7 @@ static void destroy(weir_conn *conn)
     size_t size = conn_size(conn->service);
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
     wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
+    wr_alarms_drop(&conn->timers);
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/alarm.h"
 #include "core/conn.h"
 #include "core/listener.h"
 #include "core/post.h"
@@ -91,6 +92,7 @@ void wr_worker_destroy(wr_worker *worker)
 {
     if (worker->cq) drop_timers(worker);
     wr_ticks_drop(worker);
+    wr_alarms_drop(&worker->owner.alarms);
     wr_cq_destroy(worker->cq);
     wr_slots_destroy(&worker->slots);
     if (!worker->owner.chunks.memory) return; /* not even an arena */
@@ -139,6 +141,9 @@ static unsigned run_timers(wr_worker *worker)
             break;
         case WR_TIMER_DELAYED:
             wr_delayed_run(worker, timer);
+            break;
+        case WR_TIMER_ALARM:
+            wr_alarm_expire(timer);
             break;
         }
     }

@@ -22,9 +22,10 @@ enum {
 enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR };
 
 /* wr_timer.tag, likewise. */
-enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED };
+enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED, WR_TIMER_ALARM };
 
 typedef struct wr_acceptor wr_acceptor;
+typedef struct weir_timer weir_timer;
 
 struct wr_worker {
     weir_runtime *runtime;
@@ -34,6 +35,7 @@ struct wr_worker {
         wr_arena arena;
         wr_wheel wheel;
         wr_deadlines ticks;
+        weir_timer *alarms;   /* the embedder's timers that are no connection's */
         wr_pool chunks;       /* of the outboxes */
         uint64_t now_ns;      /* when this pass began */
         uint64_t now_ms;      /* the same for the wheel */

@@ -306,6 +306,7 @@ static void close_end(swarm_end *end, weir_conn *conn, weir_reason reason)
     judge_close(end, reason);
     end->state = END_GONE;
     end->conn = NULL;
+    clock_forget_end(end);
     count_close(end->runtime, end->listener, reason);
     if (!s->quiet && choose(&s->from, 4) == 0) swarm_act(s, INSIDE, NULL);
     callback_leave(s);

@@ -122,12 +122,145 @@ void clock_stop_tick(swarm *s, swarm_end *end)
     if (is_alive(tick)) stop_tick(tick);
 }
 
+/* ---- timers ---- */
+
+static void set_due(swarm_timer *timer, uint64_t delay_ms)
+{
+    timer->is_armed = true;
+    timer->due_ns = swarm_now(timer->runtime->s) + delay_ms * SWARM_MS;
+}
+
+static void free_timer(swarm_timer *timer)
+{
+    swarm_say(timer->runtime->s, "timer %u: weir_timer_free", timer->number);
+    weir_timer_free(timer->timer);
+    timer->timer = NULL;
+}
+
+/* What a callback may do with its own. */
+static void use_timer(swarm_timer *timer)
+{
+    swarm *s = timer->runtime->s;
+    uint64_t delay_ms = choose(&s->from, 2000);
+    switch (choose(&s->from, 8)) {
+    case 0:
+        weir_timer_cancel(timer->timer);
+        timer->is_armed = false;
+        break;
+    case 1:
+        weir_timer_arm(timer->timer, delay_ms);
+        set_due(timer, delay_ms);
+        break;
+    case 2:
+        free_timer(timer);
+        break;
+    default:
+        break;
+    }
+}
+
+static void ring(swarm_timer *timer, weir_timer *handle)
+{
+    swarm *s = timer->runtime->s;
+    uint64_t now_ns = swarm_now(s);
+    callback_enter(s, "timer");
+    SWARM_CHECK(s, timer->timer == handle, "timer %u rings after it was freed", timer->number);
+    SWARM_CHECK(s, timer->is_armed, "timer %u rings, and is not armed", timer->number);
+    SWARM_CHECK(s, now_ns >= timer->due_ns, "timer %u rings %" PRIu64 " ns too early", timer->number,
+                timer->due_ns - now_ns);
+    SWARM_CHECK(s, now_ns <= timer->due_ns + 3 * SWARM_MS || timer->runtime->manual,
+                "timer %u rings %" PRIu64 " ns too late", timer->number, now_ns - timer->due_ns);
+    timer->is_armed = timer->repeat_ms > 0;
+    timer->due_ns += timer->repeat_ms * SWARM_MS;
+    if (!s->quiet && choose(&s->from, 4) == 0) swarm_act(s, INSIDE, NULL);
+    if (timer->timer && s->quiet)
+        free_timer(timer);
+    else if (timer->timer)
+        use_timer(timer);
+    callback_leave(s);
+}
+
+static void on_timer(weir_timer *handle, void *data)
+{
+    ring(data, handle);
+}
+
+static void on_conn_timer(weir_conn *conn, weir_timer *handle, void *data)
+{
+    const swarm_timer *timer = data;
+    const swarm_end *end = timer->end;
+    SWARM_CHECK(end->s, end->conn == conn && end->state == END_OPEN && !end->asked_close && !end->asked_abort,
+                "timer %u of end %u rings, and that is not open", timer->number, end->number);
+    ring(data, handle);
+}
+
+static void start_timer(swarm *s, swarm_runtime *runtime, swarm_end *end)
+{
+    if (s->made_timers == SWARM_TIMERS) return;
+    choice *from = &s->from;
+    swarm_timer *timer = &s->timers[s->made_timers];
+    *timer = (swarm_timer){ .runtime = runtime, .end = end, .number = s->made_timers };
+    if (choose(from, 2)) timer->repeat_ms = choose_from(from, 20, 2000);
+    uint64_t delay_ms = choose(from, 3000);
+    unsigned worker = (unsigned)choose(from, runtime->worker_count);
+    set_due(timer, delay_ms);
+    weir_timer_options of_worker = {
+        .delay_ms = delay_ms, .repeat_ms = timer->repeat_ms, .worker = worker, .on_timer = on_timer, .data = timer
+    };
+    weir_conn_timer_options of_conn = {
+        .delay_ms = delay_ms, .repeat_ms = timer->repeat_ms, .on_timer = on_conn_timer, .data = timer
+    };
+    int error = end ? weir_conn_timer_start(end->conn, &of_conn, &timer->timer)
+                    : weir_timer_start(runtime->runtime, &of_worker, &timer->timer);
+    SWARM_CHECK(s,
+                error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
+                    (error == WEIR_ESTOPPED && !end && runtime->stopping) || (error == WEIR_ECLOSED && end),
+                "weir_timer_start returns %s", weir_error_name(error));
+    if (error) return;
+    s->made_timers++;
+    swarm_say(s, "timer %u: in %" PRIu64 " ms, every %" PRIu64, timer->number, delay_ms, timer->repeat_ms);
+}
+
+void clock_start_timer(swarm *s, swarm_end *end)
+{
+    (void)end;
+    swarm_runtime *runtime = swarm_any_runtime(s);
+    if (runtime) start_timer(s, runtime, NULL);
+}
+
+void clock_start_conn_timer(swarm *s, swarm_end *end)
+{
+    start_timer(s, end->runtime, end);
+}
+
+/* One that any thread may free. */
+static bool can_be_freed(const swarm_timer *timer)
+{
+    return timer->timer && !timer->end && timer->runtime->runtime && !timer->runtime->dying;
+}
+
+void clock_free_timer(swarm *s, swarm_end *end)
+{
+    (void)end;
+    if (s->made_timers == 0) return;
+    swarm_timer *timer = &s->timers[choose(&s->from, s->made_timers)];
+    if (can_be_freed(timer)) free_timer(timer);
+}
+
 /* ---- all of it ---- */
 
 void clock_calm(swarm *s)
 {
     for (unsigned i = 0; i < s->made_ticks; i++)
         if (is_alive(&s->ticks[i])) stop_tick(&s->ticks[i]);
+    for (unsigned i = 0; i < s->made_timers; i++) {
+        swarm_timer *timer = &s->timers[i];
+        if (!can_be_freed(timer)) continue;
+        bool is_overdue = timer->is_armed && timer->due_ns + 3 * SWARM_MS < swarm_now(s);
+        SWARM_CHECK(s, !is_overdue || timer->runtime->manual || timer->runtime->stopping, "timer %u has not rung",
+                    timer->number);
+        free_timer(timer);
+    }
 }
 
 void clock_forget(const swarm_runtime *runtime)
@@ -135,4 +268,13 @@ void clock_forget(const swarm_runtime *runtime)
     swarm *s = runtime->s;
     for (unsigned i = 0; i < s->made_ticks; i++)
         if (s->ticks[i].runtime == runtime) s->ticks[i].tick = NULL;
+    for (unsigned i = 0; i < s->made_timers; i++)
+        if (s->timers[i].runtime == runtime) s->timers[i].timer = NULL;
+}
+
+void clock_forget_end(const swarm_end *end)
+{
+    swarm *s = end->s;
+    for (unsigned i = 0; i < s->made_timers; i++)
+        if (s->timers[i].end == end) s->timers[i].timer = NULL;
 }

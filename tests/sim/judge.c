@@ -317,6 +317,7 @@ static uint64_t most_memory(const swarm_runtime *runtime)
 {
     const swarm *s = runtime->s;
     uint64_t most = 200 * 1024 * (runtime->worker_count + 1) + 10000 * s->made_listeners + 2000 * s->made_posts;
+    most += 2000 * s->made_ticks + 1000 * s->made_timers;
     for (unsigned i = 0; i < s->made_ends; i++) {
         const swarm_end *end = s->ends[i];
         if (end->runtime != runtime || end->state == END_GONE) continue;

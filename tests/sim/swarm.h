@@ -11,7 +11,7 @@
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
- *   clock.c     what runs on a worker at once, or at its time: posts, ticks
+ *   clock.c     what runs on a worker at once, or at its time: posts, ticks, timers
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
  *   memory.c    an allocator that counts, and finds wrong frees
  *   main.c      the program; tests/fuzz/swarm_fuzz.c: the same, with a fuzzer's bytes in place of the seed */
@@ -37,6 +37,7 @@ enum {
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
     SWARM_TICKS = 16,
+    SWARM_TIMERS = 64,
     SWARM_ACTIONS_MAX = 64,
     SWARM_CHARGE = 256, /* more than what a small message of another thread's counts for beyond its bytes */
 };
@@ -186,6 +187,15 @@ typedef struct swarm_tick {
     uint64_t start_ns;    /* when number 0 would have been, by the first one */
 } swarm_tick;
 
+typedef struct swarm_timer {
+    swarm_runtime *runtime;
+    swarm_end *end;    /* whose it is; NULL: the runtime's */
+    weir_timer *timer; /* NULL: freed */
+    unsigned number;
+    bool is_armed;
+    uint64_t due_ns, repeat_ms;
+} swarm_timer;
+
 /* ---- actions (action.c) ---- */
 
 enum swarm_place {
@@ -233,7 +243,7 @@ struct swarm {
     unsigned depth;                    /* callbacks that run: one at most */
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
-    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_ticks;
+    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_ticks, made_timers;
     message_format formats[SWARM_FORMATS];
     swarm_runtime runtimes[SWARM_RUNTIMES];
     swarm_listener listeners[SWARM_LISTENERS];
@@ -241,6 +251,7 @@ struct swarm {
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
     swarm_tick ticks[SWARM_TICKS];
+    swarm_timer timers[SWARM_TIMERS];
     swarm_raw *raws;
     uint64_t hash; /* of all callbacks */
     uint8_t bytes[MESSAGE_MAX + 64];
@@ -363,10 +374,15 @@ void clock_post(swarm *s, swarm_end *end);
 void clock_post_after(swarm *s, swarm_end *end);
 void clock_start_tick(swarm *s, swarm_end *end);
 void clock_stop_tick(swarm *s, swarm_end *end);
+void clock_start_timer(swarm *s, swarm_end *end);
+void clock_start_conn_timer(swarm *s, swarm_end *end);
+void clock_free_timer(swarm *s, swarm_end *end);
 
-/* clock_calm: stops them all, so that calm need not be told in ticks. clock_forget: those of a runtime that is gone. */
+/* clock_calm: stops them all, so that calm need not be told in ticks. clock_forget: those of a runtime that is gone;
+ * clock_forget_end: of a connection that is. */
 void clock_calm(swarm *s);
 void clock_forget(const swarm_runtime *runtime);
+void clock_forget_end(const swarm_end *end);
 
 /* ---- judge.c ---- */
 

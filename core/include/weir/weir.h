@@ -23,6 +23,7 @@
 #include <weir/runtime.h>
 #include <weir/stats.h>
 #include <weir/tick.h>
+#include <weir/timer.h>
 #include <weir/version.h>
 
 #endif
