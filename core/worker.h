@@ -49,6 +49,7 @@ struct wr_worker {
     } owner;
     struct {
         _Atomic uint32_t load;          /* connections that are here or on their way, for placement */
+        _Atomic uint32_t posted;        /* by weir_post, and not yet here: against max_posts */
         _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
         _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
     } shared;

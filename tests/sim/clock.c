@@ -37,6 +37,84 @@ void clock_post_after(swarm *s, swarm_end *end)
     post(s, choose_from(&s->from, 1, 3000));
 }
 
+/* ---- strands ---- */
+
+static bool can_be_used(const swarm_strand *strand)
+{
+    return strand->strand && strand->runtime->runtime && !strand->runtime->dying;
+}
+
+static swarm_strand *choose_strand(swarm *s)
+{
+    if (s->made_strands == 0) return NULL;
+    swarm_strand *strand = &s->strands[choose(&s->from, s->made_strands)];
+    return can_be_used(strand) ? strand : NULL;
+}
+
+void clock_make_strand(swarm *s, swarm_end *end)
+{
+    (void)end;
+    swarm_runtime *runtime = swarm_any_runtime(s);
+    if (!runtime || s->made_strands == SWARM_STRANDS) return;
+    swarm_strand *strand = &s->strands[s->made_strands];
+    *strand = (swarm_strand){ .runtime = runtime, .number = s->made_strands };
+    strand->max_queued = (uint32_t)choose_from(&s->from, 1, 20);
+    weir_strand_options options = { .max_queued = strand->max_queued };
+    int error = weir_strand_create(runtime->runtime, &options, &strand->strand);
+    SWARM_CHECK(s, error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]), "weir_strand_create returns %s",
+                weir_error_name(error));
+    if (error == 0) s->made_strands++;
+}
+
+void clock_destroy_strand(swarm *s, swarm_end *end)
+{
+    (void)end;
+    swarm_strand *strand = choose_strand(s);
+    if (!strand) return;
+    swarm_say(s, "strand %u: weir_strand_destroy", strand->number);
+    weir_strand_destroy(strand->strand);
+    strand->strand = NULL;
+}
+
+static void run_task(weir_runtime *runtime, void *data)
+{
+    const swarm_task *task = data;
+    swarm_strand *strand = task->strand;
+    swarm *s = strand->runtime->s;
+    callback_enter(s, "strand's function");
+    SWARM_CHECK(s, runtime == strand->runtime->runtime && !strand->running,
+                "strand %u runs twice at once, or elsewhere", strand->number);
+    SWARM_CHECK(s, task->order == strand->ran, "strand %u runs number %u after %u others", strand->number, task->order,
+                strand->ran);
+    strand->running = true;
+    strand->ran++;
+    if (!s->quiet && choose(&s->from, 2)) swarm_act(s, INSIDE, NULL);
+    strand->running = false;
+    callback_leave(s);
+}
+
+void clock_post_to_strand(swarm *s, swarm_end *end)
+{
+    (void)end;
+    swarm_strand *strand = choose_strand(s);
+    if (!strand) return;
+    for (uint64_t n = choose(&s->from, 8); n > 0 && s->made_tasks < SWARM_TASKS; n--) {
+        swarm_task *task = &s->tasks[s->made_tasks];
+        *task = (swarm_task){ .strand = strand, .order = strand->posted };
+        int error = weir_strand_post(strand->strand, run_task, task);
+        bool is_full = strand->posted - strand->ran == strand->max_queued;
+        SWARM_CHECK(s,
+                    (error == 0 && !is_full) || (error == WEIR_ELIMIT && is_full) ||
+                        (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
+                        (error == WEIR_ESTOPPED && strand->runtime->stopping),
+                    "weir_strand_post returns %s, and %u of %u wait", weir_error_name(error),
+                    strand->posted - strand->ran, strand->max_queued);
+        if (error) return;
+        strand->posted++;
+        s->made_tasks++;
+    }
+}
+
 /* ---- ticks ---- */
 
 static uint64_t tick_due_ns(const swarm_tick *tick, uint64_t number)
@@ -263,6 +341,21 @@ void clock_calm(swarm *s)
     }
 }
 
+void clock_judge(swarm *s)
+{
+    for (unsigned i = 0; i < s->made_posts; i++) {
+        const swarm_post *post = &s->posts[i];
+        if (post->runtime->stopping || !post->runtime->runtime || post->due_ns > swarm_now(s)) continue;
+        SWARM_CHECK(s, post->ran, "a post of %" PRIu64 " ms has not run", post->delay_ms);
+    }
+    for (unsigned i = 0; i < s->made_strands; i++) {
+        const swarm_strand *strand = &s->strands[i];
+        if (strand->runtime->stopping || !strand->runtime->runtime) continue;
+        SWARM_CHECK(s, strand->ran == strand->posted, "strand %u has run %u functions of %u", strand->number,
+                    strand->ran, strand->posted);
+    }
+}
+
 void clock_forget(const swarm_runtime *runtime)
 {
     swarm *s = runtime->s;
@@ -270,6 +363,8 @@ void clock_forget(const swarm_runtime *runtime)
         if (s->ticks[i].runtime == runtime) s->ticks[i].tick = NULL;
     for (unsigned i = 0; i < s->made_timers; i++)
         if (s->timers[i].runtime == runtime) s->timers[i].timer = NULL;
+    for (unsigned i = 0; i < s->made_strands; i++)
+        if (s->strands[i].runtime == runtime) s->strands[i].strand = NULL;
 }
 
 void clock_forget_end(const swarm_end *end)

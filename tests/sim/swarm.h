@@ -11,7 +11,7 @@
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
- *   clock.c     what runs on a worker at once, or at its time: posts, ticks, timers
+ *   clock.c     what runs on a worker at once, or at its time: posts, strands, ticks, timers
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
  *   memory.c    an allocator that counts, and finds wrong frees
  *   main.c      the program; tests/fuzz/swarm_fuzz.c: the same, with a fuzzer's bytes in place of the seed */
@@ -36,6 +36,8 @@ enum {
     SWARM_FORMATS = 3,
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
+    SWARM_STRANDS = 8,
+    SWARM_TASKS = 256,
     SWARM_TICKS = 16,
     SWARM_TIMERS = 64,
     SWARM_ACTIONS_MAX = 64,
@@ -178,6 +180,19 @@ typedef struct swarm_post {
     bool ran;
 } swarm_post;
 
+typedef struct swarm_strand {
+    swarm_runtime *runtime;
+    weir_strand *strand; /* NULL: destroyed, which does not keep its tasks from running */
+    unsigned number;
+    uint32_t max_queued, posted, ran;
+    bool running;
+} swarm_strand;
+
+typedef struct swarm_task {
+    swarm_strand *strand;
+    uint32_t order;
+} swarm_task;
+
 typedef struct swarm_tick {
     swarm_runtime *runtime;
     weir_tick *tick; /* NULL: stopped */
@@ -243,13 +258,16 @@ struct swarm {
     unsigned depth;                    /* callbacks that run: one at most */
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
-    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_ticks, made_timers;
+    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_strands, made_tasks, made_ticks,
+        made_timers;
     message_format formats[SWARM_FORMATS];
     swarm_runtime runtimes[SWARM_RUNTIMES];
     swarm_listener listeners[SWARM_LISTENERS];
     swarm_end *ends[SWARM_ENDS];
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
+    swarm_strand strands[SWARM_STRANDS];
+    swarm_task tasks[SWARM_TASKS];
     swarm_tick ticks[SWARM_TICKS];
     swarm_timer timers[SWARM_TIMERS];
     swarm_raw *raws;
@@ -372,15 +390,20 @@ void callback_close(swarm_end *end);
 /* Actions, each on something chosen at random. */
 void clock_post(swarm *s, swarm_end *end);
 void clock_post_after(swarm *s, swarm_end *end);
+void clock_make_strand(swarm *s, swarm_end *end);
+void clock_destroy_strand(swarm *s, swarm_end *end);
+void clock_post_to_strand(swarm *s, swarm_end *end);
 void clock_start_tick(swarm *s, swarm_end *end);
 void clock_stop_tick(swarm *s, swarm_end *end);
 void clock_start_timer(swarm *s, swarm_end *end);
 void clock_start_conn_timer(swarm *s, swarm_end *end);
 void clock_free_timer(swarm *s, swarm_end *end);
 
-/* clock_calm: stops them all, so that calm need not be told in ticks. clock_forget: those of a runtime that is gone;
+/* clock_calm: stops ticks and timers, so that calm need not be told in them. clock_judge: all that is due has run.
+ * clock_forget: those of a runtime that is gone;
  * clock_forget_end: of a connection that is. */
 void clock_calm(swarm *s);
+void clock_judge(swarm *s);
 void clock_forget(const swarm_runtime *runtime);
 void clock_forget_end(const swarm_end *end);
 
