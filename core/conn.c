@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/address.h"
+#include "core/alarm.h"
 #include "core/connector.h"
 #include "core/inbox.h"
 #include "core/listener.h"
@@ -55,6 +56,7 @@ static void destroy(weir_conn *conn)
     wr_connector *connector = conn->service->connector;
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
     wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
+    wr_alarms_drop(&conn->timers);
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);

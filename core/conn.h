@@ -30,7 +30,7 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 224 bytes; with its slot (24) and its socket (48) an idle connection costs 296. Times are milliseconds of the
+/* 232 bytes; with its slot (24) and its socket (48) an idle connection costs 304. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -44,6 +44,7 @@ struct weir_conn {
     wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
     wr_outbox outbox;
     wr_tail *tail;
+    weir_timer *timers; /* the embedder's, which end with it */
     wr_addr peer;
     uint32_t number; /* of its slot */
     uint32_t received_ms;

@@ -10,9 +10,11 @@
 #include "core/listener.h"
 #include "core/log.h"
 #include "core/sim.h"
+#include "core/strand.h"
 
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
+    DEFAULT_MAX_POSTS = 1 << 18,  /* 25 MB of them a worker */
     SPARE_DESCRIPTORS = 64,       /* for all that is no connection: queues, listeners, the embedder's files */
     PREGROWN_DESCRIPTORS = 65536, /* of a generous limit, as many are prepared: half a megabyte of kernel memory */
     LOG_LINE_MAX = 512,
@@ -122,6 +124,7 @@ static void free_runtime(weir_runtime *runtime)
     wr_heap heap = runtime->heap;
     weir_sim *sim = runtime->options.sim;
     for (unsigned i = 0; runtime->workers && i < runtime->worker_count; i++) wr_worker_destroy(&runtime->workers[i]);
+    wr_strands_free(runtime);
     while (runtime->listeners) {
         weir_listener *listener = runtime->listeners;
         runtime->listeners = listener->next;
@@ -137,6 +140,7 @@ static void fill_options(weir_runtime *runtime, const weir_runtime_options *opti
 {
     runtime->options = *options;
     runtime->options.allocator = NULL; /* the heap has its copy */
+    if (!runtime->options.max_posts) runtime->options.max_posts = DEFAULT_MAX_POSTS;
     if (!runtime->options.stop_timeout_ms) runtime->options.stop_timeout_ms = DEFAULT_STOP_TIMEOUT_MS;
     runtime->worker_count = options->workers ? options->workers : options->manual || options->sim ? 1 : wr_os_cores();
     if (runtime->worker_count > WR_WORKERS_MAX) runtime->worker_count = WR_WORKERS_MAX;

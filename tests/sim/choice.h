@@ -31,7 +31,8 @@ static inline bool choice_is_over(const choice *from)
     return from->bytes && from->left == 0;
 }
 
-/* choose: 0 to bound - 1; 0 for a bound of 0. Of bytes as few as the bound needs, so that a fuzzer's change of one stays a small one. */
+/* choose: 0 to bound - 1; 0 for a bound of 0. Of bytes as few as the bound needs, so that a fuzzer's change of one
+ * stays a small one. */
 static inline uint64_t choose(choice *from, uint64_t bound)
 {
     if (!from->bytes) return wr_random_below(&from->random, bound);

@@ -93,6 +93,7 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
     swarm_forget_bursts(s);
     weir_runtime_destroy(runtime->runtime);
     runtime->runtime = NULL;
+    clock_forget(runtime);
     uint64_t took_ns = swarm_now(s) - runtime->stop_ns;
     bool is_late = took_ns > runtime->options.stop_timeout_ms * SWARM_MS + 3 * SWARM_MS;
     /* One that was asked long ago has ended since, and whatever happens meanwhile moves the clock. */
@@ -234,6 +235,7 @@ static void calm(swarm *s)
     s->quiet = true;
     weather_calm(s);
     raw_calm(s);
+    clock_calm(s);
     post_to_all(s, callback_calm);
     swarm_run(s, CALM_S * SWARM_S);
     logic_calm(s);

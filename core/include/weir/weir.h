@@ -23,6 +23,9 @@
 #include <weir/listener.h>
 #include <weir/runtime.h>
 #include <weir/stats.h>
+#include <weir/strand.h>
+#include <weir/tick.h>
+#include <weir/timer.h>
 #include <weir/version.h>
 
 #endif
