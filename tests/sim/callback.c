@@ -228,6 +228,21 @@ static void check_handshake(const swarm_end *end)
                 "end %u gets its first message after its handshake deadline", end->number);
 }
 
+/* The first of another runtime's, and each of a visitor's, who does not read yet: as much as he may be owed for long.
+ */
+static void answer(swarm_end *end)
+{
+    uint32_t size = end->format->most < 3000 ? end->format->most : 3000;
+    if (end->peer->raw) {
+        for (int i = 0; i < 3 && weir_conn_queued(end->conn) + size <= end->protocol.outbox.soft_limit / 2; i++)
+            (void)callback_send(end, size);
+        return;
+    }
+    if (end->has_message) return;
+    (void)callback_send(end, end->format->least);
+    if (!end->listener) callback_close(end);
+}
+
 static void on_message(weir_conn *conn, const void *bytes, size_t size)
 {
     swarm_end *end = enter(conn, "on_message", size);
@@ -238,12 +253,8 @@ static void on_message(weir_conn *conn, const void *bytes, size_t size)
     end->runtime->messages++;
     end->message_ns = swarm_now(s);
     end_take(end, bytes, size);
-    bool first = !end->has_message;
+    if (end->strict) answer(end);
     end->has_message = true;
-    if (end->strict && first) {
-        (void)callback_send(end, end->format->least);
-        if (!end->listener) callback_close(end);
-    }
     react(end);
     callback_leave(s);
 }
@@ -461,7 +472,7 @@ void callback_calm(weir_runtime *runtime, void *data)
 /* The connecting end says a last thing and closes in the same breath; the other one talks meanwhile. */
 static void part(swarm_end *end)
 {
-    if (!end->strict || end_is_mute(end)) return;
+    if (!end->strict || end_is_mute(end) || end->peer->raw) return;
     for (int i = 0; i < 3 && end->format->least * 4 < end->protocol.outbox.soft_limit; i++)
         (void)callback_send(end, end->format->least);
     bool closes = end->listener ? end->peer->number % 2 == 0 : end->number % 2 == 1;

@@ -295,7 +295,12 @@ void judge_orderly(swarm *s)
 {
     for (unsigned i = 0; i < s->made_ends; i++) {
         const swarm_end *end = s->ends[i];
-        if (!end->strict || end->raw) continue;
+        if (!end->strict) continue;
+        if (end->raw) {
+            SWARM_CHECK(s, end->ended, "end %u, a visitor in calm weather, has not heard the end of the stream",
+                        end->number);
+            continue;
+        }
         SWARM_CHECK(s, end->state == END_GONE, "end %u was to be closed in calm weather, and is still there",
                     end->number);
         int error = end->reason.error;

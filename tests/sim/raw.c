@@ -7,7 +7,7 @@
 #include "core/sim.h"
 #include "sim/swarm.h"
 
-enum { COMPLETIONS = 16, OUT_MAX = 4096 };
+enum { COMPLETIONS = 16, OUT_MAX = 4096, VISIT_MESSAGES = 3 };
 
 enum { TAG_CONNECT, TAG_RECV, TAG_SEND, TAG_CLOSE };
 
@@ -23,6 +23,7 @@ struct peer {
     bool reads, hears_end;            /* it wants to read; it has been told of the end */
     bool receiving, sending, closing; /* until the completion is served: `pending` ends when it is taken */
     bool closes_half, closes, resets, shut, dead;
+    unsigned visit; /* see raw_visit: messages still to say, and one for the half-close; 0: no visit, or over */
     uint8_t out[OUT_MAX];
 };
 
@@ -34,10 +35,32 @@ struct swarm_raw {
     unsigned count;
 };
 
+static void say_message(swarm *s, peer *p)
+{
+    swarm_end *end = p->end;
+    uint32_t most = end->format->most < OUT_MAX ? end->format->most : OUT_MAX;
+    if (most - p->out_size < end->format->least || p->out_size > most) return;
+    uint32_t size = (uint32_t)choose_from(&s->from, end->format->least, most - p->out_size);
+    message_label label = end_label(end, DIRECT, size);
+    message_write(end->format, &label, p->out + p->out_size);
+    p->out_size += size;
+    end_accepted(end, DIRECT, size, -1);
+}
+
+static void go_on_with_visit(peer *p)
+{
+    if (p->visit == 0 || p->sending || p->out_size > 0) return;
+    if (--p->visit > 0)
+        say_message(p->owner->s, p);
+    else
+        p->closes_half = true;
+}
+
 static void reconcile(peer *p)
 {
     wr_cq *cq = p->owner->cq;
     if (p->sock.generation == 0 || p->closing || p->dead) return;
+    go_on_with_visit(p);
     if (p->resets || (p->closes && !p->sending && p->out_size == 0)) {
         p->closing = true;
         wr_cq_close(cq, p->sock, &p->close, p->resets);
@@ -156,15 +179,14 @@ static swarm_raw *get_raws(swarm *s)
     return raws;
 }
 
-void raw_make(swarm *s)
+static void make_peer(swarm *s, swarm_listener *target, bool reads, unsigned visit)
 {
-    if (s->made_listeners == 0) return;
-    swarm_listener *target = &s->listeners[choose(&s->from, s->made_listeners)];
     swarm_raw *raws = get_raws(s);
     swarm_end *end = end_make(s);
     peer *p = calloc(1, sizeof *p);
     SWARM_CHECK(s, end && p, "the test is out of memory");
-    *p = (peer){ .next = raws->peers, .owner = raws, .end = end, .reads = choose(&s->from, 2) };
+    *p = (peer){ .next = raws->peers, .owner = raws, .end = end, .reads = reads, .visit = visit };
+    end->strict = visit > 0;
     p->connect.tag = TAG_CONNECT;
     p->recv.tag = TAG_RECV;
     p->send.tag = TAG_SEND;
@@ -182,20 +204,26 @@ void raw_make(swarm *s)
     wr_cq_connect(raws->cq, &params, &p->connect);
 }
 
-/* ---- what they do ---- */
-
-static void say_message(swarm *s, peer *p)
+void raw_make(swarm *s)
 {
-    swarm_end *end = p->end;
-    uint32_t most = end->format->most < OUT_MAX ? end->format->most : OUT_MAX;
-    if (s->budget == 0 || most - p->out_size < end->format->least || p->out_size > most) return;
-    uint32_t size = (uint32_t)choose_from(&s->from, end->format->least, most - p->out_size);
-    message_label label = end_label(end, DIRECT, size);
-    message_write(end->format, &label, p->out + p->out_size);
-    p->out_size += size;
-    end_accepted(end, DIRECT, size, -1);
-    s->budget--;
+    if (s->made_listeners == 0) return;
+    make_peer(s, &s->listeners[choose(&s->from, s->made_listeners)], choose(&s->from, 2), 0);
 }
+
+void raw_visit(swarm *s, swarm_listener *target)
+{
+    make_peer(s, target, false, 1 + VISIT_MESSAGES);
+}
+
+void raw_read(swarm *s)
+{
+    for (peer *p = s->raws ? s->raws->peers : NULL; p; p = p->next) {
+        p->reads = true;
+        reconcile(p);
+    }
+}
+
+/* ---- what they do ---- */
 
 static void say_nonsense(swarm *s, peer *p)
 {
@@ -249,7 +277,10 @@ void raw_act(swarm *s)
         if (may_speak) break_off(s, p);
         break;
     default:
-        if (may_speak) say_message(s, p);
+        if (may_speak && s->budget > 0) {
+            s->budget--;
+            say_message(s, p);
+        }
     }
     reconcile(p);
 }

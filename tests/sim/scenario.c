@@ -9,6 +9,7 @@
 enum {
     CALM_S = 200,   /* longer than what was slow or lost takes to come, and than all deadlines */
     ORDERLY_S = 30, /* as long as an accept_rate of 2 a second may take */
+    VISIT_MS = 20,  /* for as long, a visitor does not read */
     STUCK_POLLS = 1000000,
     DAY_S = 24 * 60 * 60,
 };
@@ -269,11 +270,16 @@ static void orderly(swarm *s)
         if (end_is_mute(end) || end_is_mute(peer) || end->runtime->stopping || peer->runtime->stopping) continue;
         end->strict = peer->strict = true;
     }
-    for (unsigned i = 0; i < s->made_listeners && s->made_ends + 2 < SWARM_ENDS; i++) {
+    for (unsigned i = 0; i < s->made_listeners && s->made_ends + 4 < SWARM_ENDS; i++) {
         swarm_listener *listener = &s->listeners[i];
         if (listener->closed || listener->runtime->stopping || has_no_place(listener)) continue;
         swarm_connect(s, listener, true);
+        bool is_patient = listener->protocol.close_timeout_ms > 10 * VISIT_MS;
+        if (is_patient && !listener->options.max_connections && !listener->options.max_per_address)
+            raw_visit(s, listener);
     }
+    swarm_run(s, VISIT_MS * SWARM_MS);
+    raw_read(s);
     swarm_run(s, ORDERLY_S * SWARM_S);
     post_to_all(s, callback_part);
     swarm_run(s, ORDERLY_S * SWARM_S);

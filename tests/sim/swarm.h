@@ -457,6 +457,11 @@ void logic_calm(swarm *s);
 /* raw_make: a peer connects to a listener that is open, if there is one. */
 void raw_make(swarm *s);
 
+/* raw_visit: a `strict` one, which says a few things one by one and closes its half, and reads nothing until raw_read.
+ */
+void raw_visit(swarm *s, swarm_listener *target);
+void raw_read(swarm *s);
+
 /* raw_act: one of them does something. */
 void raw_act(swarm *s);
 

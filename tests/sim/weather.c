@@ -24,7 +24,7 @@ void weather_choose(swarm *s)
     if (choose(from, 3) == 0) faults->max_sockets = (uint32_t)choose_from(from, 4, 60);
     if (choose(from, 2)) faults->latency_us_max = (uint32_t)choose_from(from, 1, 200000);
     if (choose(from, 3) == 0) faults->bytes_per_second = choose_from(from, 2000, 2000000);
-    if (choose(from, 3) == 0) faults->window = (uint32_t)choose_from(from, 1, 20000);
+    if (choose(from, 2)) faults->window = (uint32_t)choose_from(from, 1, 20000);
 }
 
 static void apply(swarm *s)
@@ -71,6 +71,7 @@ void weather_calm(swarm *s)
     weir_sim_options calm = { .trace = s->weather.trace, .trace_data = s->weather.trace_data };
     s->weather = calm;
     s->weather.latency_us_max = 1000;
+    s->weather.window = choose(&s->from, 2) ? 4000 : 0;
     apply(s);
     weather_heal(s, true);
 }
