@@ -99,7 +99,8 @@ Test(resources, an_idle_connection_holds_little_and_costs_nothing, .timeout = 60
     for (int i = 0; i < count; i++) peers[i] = world_connect(&w);
     WORLD_AWAIT(&w, w.opened == (unsigned)count + 1);
     uint64_t each = (world_stats(&w).memory - memory) / (unsigned)count;
-    /* A weir_conn of 232 bytes, 8 that align the session, a slot of 32, a socket, 16 of the world's, and what the tables of two workers round up.
+    /* A weir_conn of 232 bytes, 8 that align the session, a slot of 32, a socket, 16 of the world's, and what the
+     * tables of two workers round up.
      */
     cr_assert_leq(each, 232 + 8 + 32 + host_socket_size + 16 + 16, "%u bytes a connection", (unsigned)each);
 
