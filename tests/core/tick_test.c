@@ -236,9 +236,10 @@ Test(tick, the_newest_one_is_the_last_that_is_due)
 {
     uint64_t seed = 17;
     for (int i = 0; i < 200000; i++) {
-        wr_rate rate = { 1 + (uint32_t)(world_random(&seed) >> (32 + world_random(&seed) % 32)),
-                         1 + (uint32_t)(world_random(&seed) >> (32 + world_random(&seed) % 32)) };
-        uint64_t elapsed_ns = world_random(&seed) >> (2 + world_random(&seed) % 40);
+        uint64_t hz = world_random(&seed), divisor = world_random(&seed), elapsed_ns = world_random(&seed);
+        /* Of all sizes, and up to 73 years. */
+        wr_rate rate = { 1 + (uint32_t)(hz >> (33 + hz % 31)), 1 + (uint32_t)(divisor >> (33 + divisor % 31)) };
+        elapsed_ns >>= 3 + elapsed_ns % 40;
         uint64_t number = wr_rate_newest(rate, elapsed_ns);
         cr_assert_leq(wr_rate_due_ns(rate, number), elapsed_ns, "%u/%u", rate.hz, rate.divisor);
         cr_assert_gt(wr_rate_due_ns(rate, number + 1), elapsed_ns, "%u/%u", rate.hz, rate.divisor);
