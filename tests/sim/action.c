@@ -381,7 +381,7 @@ const swarm_action swarm_actions[] = {
     { "cut", 2, OUTSIDE | INSIDE, act_cut },
     { "heal", 3, OUTSIDE | INSIDE, act_heal },
     { "logic", 3, OUTSIDE, act_logic },
-    { "logic_more", 21, OUTSIDE | INSIDE, act_logic_more },
+    { "logic_more", 8, OUTSIDE | INSIDE, act_logic_more },
 };
 
 const unsigned swarm_action_count = sizeof swarm_actions / sizeof *swarm_actions;
