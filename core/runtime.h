@@ -3,6 +3,7 @@
 #define WR_RUNTIME_H
 
 #include <stdatomic.h>
+#include <weir/group.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
 
@@ -29,8 +30,9 @@ struct weir_runtime {
         _Atomic uint32_t next_acceptor; /* balanced listeners go round */
         _Atomic uint32_t next_local;    /* local addresses go round */
     } shared;
-    wr_mutex lock; /* for the list of listeners */
+    wr_mutex lock; /* for the lists of listeners and of groups */
     weir_listener *listeners;
+    weir_group *groups;
 };
 
 /* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */

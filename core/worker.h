@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "core/mailbox.h"
+#include "core/members.h"
 #include "core/memory.h"
 #include "core/slots.h"
 #include "core/stats.h"
@@ -33,6 +34,7 @@ struct wr_worker {
         wr_arena arena;
         wr_wheel wheel;
         wr_pool chunks;       /* of the outboxes */
+        wr_members members;   /* of its connections in groups */
         uint64_t now_ns;      /* when this pass began */
         uint64_t now_ms;      /* the same for the wheel */
         weir_conn *dirty;     /* to be reconciled at the end of the pass */
@@ -47,6 +49,8 @@ struct wr_worker {
         _Atomic uint32_t load;          /* connections that are here or on their way, for placement */
         _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
         _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
+        _Atomic uint64_t group_queued;  /* against group_backlog: what waits here of groups' messages */
+        _Atomic uint64_t empty_group_sends;
     } shared;
     wr_slots slots;
     wr_counters counters;

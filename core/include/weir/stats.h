@@ -25,6 +25,8 @@ extern "C" {
     X(sends, counter, "Gathered writes")                                                     \
     X(sends_dropped, counter, "Messages dropped or refused: slow peer")                      \
     X(sends_dead, counter, "Messages of other threads to connections that had gone")         \
+    X(group_deliveries, counter, "Messages of weir_group_send queued for a member")          \
+    X(group_sends_empty, counter, "Messages of weir_group_send to no member")                \
     X(posts, counter, "Messages from other threads")                                         \
     X(passes, counter, "Passes of the worker's loop")                                        \
     X(memory, gauge, "Bytes that the workers hold: connections, sockets, outboxes, buffers") \
