@@ -6,6 +6,7 @@
 #include "core/buffer.h"
 #include "core/conn.h"
 #include "core/runtime.h"
+#include "platform/bug.h"
 
 /* What a message counts for beyond its bytes, against group_backlog: about what it holds itself. */
 enum { MESSAGE_CHARGE = 128 };
@@ -266,15 +267,16 @@ static void run_cast(wr_worker *worker, wr_message *message)
  * been made is among the members by then. */
 static bool is_inhabited(const wr_group_part *part)
 {
-    return atomic_load_explicit(&part->moves, memory_order_acquire) > 0 ||
+    return (atomic_load_explicit(&part->moves, memory_order_acquire) > 0 && !WR_BUG(group_misses_added)) ||
            atomic_load_explicit(&part->roster.size, memory_order_relaxed) > 0;
 }
 
 /* Whether nothing of the group's is on its way here that this would overtake. */
 static bool may_deliver_now(const wr_group_part *part)
 {
-    return atomic_load_explicit(&part->moves, memory_order_relaxed) == 0 &&
-           atomic_load_explicit(&part->sends, memory_order_relaxed) == 0;
+    return (atomic_load_explicit(&part->moves, memory_order_relaxed) == 0 &&
+            atomic_load_explicit(&part->sends, memory_order_relaxed) == 0) ||
+           WR_BUG(group_overtakes);
 }
 
 /* The workers that a message must go to. */

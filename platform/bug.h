@@ -20,7 +20,9 @@
     X(timer_not_rearmed, "a timer that fires too early for its deadline is not set again")           \
     X(listener_dies, "a listener that paused for want of a descriptor does not accept again")        \
     X(limit_leaks, "a connection that never opened keeps its place under its listener's limits")     \
-    X(fin_after_failed_send, "a connection whose send failed is closed as if all had been sent")
+    X(fin_after_failed_send, "a connection whose send failed is closed as if all had been sent")     \
+    X(group_overtakes, "a send to a group in a callback overtakes one that is on its way")           \
+    X(group_misses_added, "who was added to a group by its id does not get what is sent right then")
 
 #ifdef WEIR_BUGS
 #define WR_BUG_VALUE(name, text) WR_BUG_##name,

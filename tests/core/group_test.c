@@ -119,7 +119,7 @@ Test(group, who_is_added_twice_is_a_member_once)
 }
 
 typedef struct seen {
-    weir_group *group;
+    weir_group *_Atomic group; /* set while its callbacks may already come */
     size_t size;
     bool was_member;
     int error;
@@ -276,7 +276,7 @@ Test(group, one_that_never_opens_leaves_too)
 /* ---- order ---- */
 
 typedef struct talk {
-    weir_group *group;
+    weir_group *_Atomic group; /* set while its callbacks may already come */
     room *r;
 } talk;
 
