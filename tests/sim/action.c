@@ -536,24 +536,6 @@ static void act_stats(swarm *s, swarm_end *end)
     SWARM_CHECK(s, is_whole || (size == 0 && s->ever[WEIR_SIM_ENOMEM]), "weir_stats_text writes no text");
 }
 
-static void act_weather(swarm *s, swarm_end *end)
-{
-    (void)end;
-    weather_change(s);
-}
-
-static void act_cut(swarm *s, swarm_end *end)
-{
-    (void)end;
-    weather_cut(s);
-}
-
-static void act_heal(swarm *s, swarm_end *end)
-{
-    (void)end;
-    weather_heal(s, choose(&s->from, 2));
-}
-
 static void act_raw(swarm *s, swarm_end *end)
 {
     (void)end;
@@ -585,13 +567,13 @@ const swarm_action swarm_actions[] = {
     { "abort", 1, ON_CONN, act_abort },
     { "post", 6, OUTSIDE | INSIDE, act_post },
     { "post_after", 4, OUTSIDE | INSIDE, act_post_after },
-    { "group_create", 3, OUTSIDE | INSIDE, group_create },
-    { "group_join", 12, ON_CONN, group_join },
-    { "group_leave", 2, ON_CONN, group_leave },
-    { "group_add_id", 8, OUTSIDE | INSIDE, group_add_id },
-    { "group_remove_id", 2, OUTSIDE | INSIDE, group_remove_id },
-    { "group_send", 12, OUTSIDE | INSIDE, group_send },
-    { "group_destroy", 1, OUTSIDE | INSIDE, group_destroy },
+    { "group_create", 3, OUTSIDE | INSIDE, act_group_create },
+    { "group_join", 12, ON_CONN, act_group_join },
+    { "group_leave", 2, ON_CONN, act_group_leave },
+    { "group_add_id", 8, OUTSIDE | INSIDE, act_group_add_id },
+    { "group_remove_id", 2, OUTSIDE | INSIDE, act_group_remove_id },
+    { "group_send", 12, OUTSIDE | INSIDE, act_group_send },
+    { "group_destroy", 1, OUTSIDE | INSIDE, act_group_destroy },
     { "make_runtime", 1, OUTSIDE, act_make_runtime },
     { "stop", 1, OUTSIDE | INSIDE, act_stop },
     { "destroy", 1, OUTSIDE, act_destroy },

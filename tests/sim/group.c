@@ -72,7 +72,7 @@ static void leave(const swarm_group *group, swarm_end *end)
     membership->end = group->count;
 }
 
-void group_create(swarm *s, swarm_end *end)
+void act_group_create(swarm *s, swarm_end *end)
 {
     (void)end;
     if (s->made_groups == SWARM_GROUPS || s->made_ends == 0) return;
@@ -90,7 +90,7 @@ void group_create(swarm *s, swarm_end *end)
     s->made_groups++;
 }
 
-void group_join(swarm *s, swarm_end *end)
+void act_group_join(swarm *s, swarm_end *end)
 {
     const swarm_group *group = choose_group_for(s, end);
     if (!group) return;
@@ -104,7 +104,7 @@ void group_join(swarm *s, swarm_end *end)
     join(group, end);
 }
 
-void group_leave(swarm *s, swarm_end *end)
+void act_group_leave(swarm *s, swarm_end *end)
 {
     const swarm_group *group = choose_group(s);
     if (!group || end->runtime != group->runtime || moves_by_id(group, end)) return;
@@ -122,7 +122,7 @@ static void check_by_id(swarm *s, const swarm_end *end, const swarm_group *group
                 "%s returns %s", what, weir_error_name(error));
 }
 
-void group_add_id(swarm *s, swarm_end *unused)
+void act_group_add_id(swarm *s, swarm_end *unused)
 {
     (void)unused;
     const swarm_group *group = choose_group(s);
@@ -133,7 +133,7 @@ void group_add_id(swarm *s, swarm_end *unused)
     if (error == 0) join(group, end);
 }
 
-void group_remove_id(swarm *s, swarm_end *unused)
+void act_group_remove_id(swarm *s, swarm_end *unused)
 {
     (void)unused;
     const swarm_group *group = choose_group(s);
@@ -144,7 +144,7 @@ void group_remove_id(swarm *s, swarm_end *unused)
     if (error == 0) leave(group, end);
 }
 
-void group_destroy(swarm *s, swarm_end *unused)
+void act_group_destroy(swarm *s, swarm_end *unused)
 {
     (void)unused;
     swarm_group *group = choose_group(s);
@@ -189,7 +189,7 @@ static bool take_cast(swarm *s, const swarm_group *group)
     return true;
 }
 
-void group_send(swarm *s, swarm_end *unused)
+void act_group_send(swarm *s, swarm_end *unused)
 {
     (void)unused;
     swarm_group *group = choose_group(s);

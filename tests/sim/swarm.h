@@ -313,6 +313,11 @@ void weather_calm(swarm *s);
 void weather_cut(swarm *s);
 void weather_heal(swarm *s, bool all);
 
+/* Rows of the table. */
+void act_weather(swarm *s, swarm_end *end);
+void act_cut(swarm *s, swarm_end *end);
+void act_heal(swarm *s, swarm_end *end);
+
 /* ---- end.c ---- */
 
 /* end_make: NULL when there are enough. */
@@ -385,13 +390,13 @@ void judge_all(swarm *s);
 /* ---- group.c ---- */
 
 /* Rows of the table of actions. */
-void group_create(swarm *s, swarm_end *end);
-void group_join(swarm *s, swarm_end *end);
-void group_leave(swarm *s, swarm_end *end);
-void group_add_id(swarm *s, swarm_end *end);
-void group_remove_id(swarm *s, swarm_end *end);
-void group_send(swarm *s, swarm_end *end);
-void group_destroy(swarm *s, swarm_end *end);
+void act_group_create(swarm *s, swarm_end *end);
+void act_group_join(swarm *s, swarm_end *end);
+void act_group_leave(swarm *s, swarm_end *end);
+void act_group_add_id(swarm *s, swarm_end *end);
+void act_group_remove_id(swarm *s, swarm_end *end);
+void act_group_send(swarm *s, swarm_end *end);
+void act_group_destroy(swarm *s, swarm_end *end);
 
 /* group_take: a message of a group has come to this end. */
 void group_take(swarm_end *end, const message_label *label);

@@ -98,3 +98,21 @@ void weather_heal(swarm *s, bool all)
                           : weir_sim_heal(s->sim, NULL, NULL);
     SWARM_CHECK(s, error == 0, "weir_sim_heal: %s", weir_error_name(error));
 }
+
+void act_weather(swarm *s, swarm_end *end)
+{
+    (void)end;
+    weather_change(s);
+}
+
+void act_cut(swarm *s, swarm_end *end)
+{
+    (void)end;
+    weather_cut(s);
+}
+
+void act_heal(swarm *s, swarm_end *end)
+{
+    (void)end;
+    weather_heal(s, choose(&s->from, 2));
+}
