@@ -30,7 +30,7 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 232 bytes; with its slot (32) and its socket (48) an idle connection costs 320. Times are milliseconds of the
+/* 224 bytes; with its slot (32) and its socket (48) an idle connection costs 304. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -44,7 +44,6 @@ struct weir_conn {
     wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
     wr_outbox outbox;
     wr_tail *tail;
-    wr_member *memberships; /* in groups */
     wr_addr peer;
     uint32_t number; /* of its slot */
     uint32_t received_ms;
@@ -130,7 +129,7 @@ static inline bool wr_conn_is_sendable(const weir_conn *conn)
 /* wr_conn_leave_groups: it can be sent to no more. [worker] */
 static inline void wr_conn_leave_groups(weir_conn *conn)
 {
-    if (conn->memberships) wr_members_leave_all(&conn->worker->owner.members, conn);
+    if (conn->slot->memberships) wr_members_leave_all(&conn->worker->owner.members, conn);
 }
 
 /* receive.c */

@@ -30,7 +30,10 @@ typedef struct wr_slot {
         _Atomic uint32_t hard_limit; /* of its outbox, for them */
         _Atomic bool slow_told;      /* its worker has been told that they found it full */
     } shared;
-    uint32_t next_free; /* under the lock */
+    union {
+        struct wr_member *memberships; /* of the connection in groups, core/members.h; its worker's */
+        uint32_t next_free;            /* while it has none; under the lock */
+    };
 } wr_slot;
 
 typedef struct wr_slots {

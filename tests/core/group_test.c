@@ -273,6 +273,28 @@ Test(group, one_that_never_opens_leaves_too)
     room_close(&r);
 }
 
+Test(group, one_that_is_closed_while_it_connects_gets_nothing_and_that_is_counted)
+{
+    room r = { .w = { .manual = true, .no_listener = true } };
+    weir_conn_id id;
+    uint16_t port;
+    char address[32];
+    raw_peer listener = raw_listen(1, &port);
+    room_open(&r, 0, 0);
+    weir_protocol protocol = world_wrap(&r.w, &r.w.protocol);
+    snprintf(address, sizeof address, "127.0.0.1:%u", port);
+    cr_assert_eq(weir_connect(r.w.runtime, address, &protocol, NULL, &id), 0);
+    cr_assert_eq(weir_group_add_id(r.group, id), 0);
+    cr_assert_eq(weir_close_id(r.w.runtime, id), 0);
+    cr_assert_eq(room_say(r.group, "lost"), 0);
+    WORLD_AWAIT(&r.w, r.w.closed == 1);
+    weir_stats stats = world_stats(&r.w);
+    cr_assert_eq(stats.sends_dead, 1);
+    cr_assert_eq(stats.group_deliveries, 0);
+    raw_close(listener);
+    room_close(&r);
+}
+
 /* ---- order ---- */
 
 typedef struct talk {

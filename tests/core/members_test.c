@@ -11,9 +11,16 @@
 enum { CONNS = 300, ROSTERS = 60 };
 
 static weir_conn conns[CONNS];
+static wr_slot slots[CONNS];
 static wr_roster rosters[ROSTERS];
 static bool is_member[ROSTERS][CONNS];
 static uint32_t sizes[ROSTERS];
+
+static wr_members make(wr_memory *memory)
+{
+    for (unsigned c = 0; c < CONNS; c++) conns[c].slot = &slots[c];
+    return (wr_members){ .memory = memory };
+}
 
 static void check_all(const wr_members *members)
 {
@@ -34,7 +41,7 @@ static void check_all(const wr_members *members)
 static void leave_all(wr_members *members, unsigned c)
 {
     wr_members_leave_all(members, &conns[c]);
-    cr_assert_null(conns[c].memberships);
+    cr_assert_null(slots[c].memberships);
     for (unsigned r = 0; r < ROSTERS; r++) {
         sizes[r] -= is_member[r][c];
         is_member[r][c] = false;
@@ -44,7 +51,7 @@ static void leave_all(wr_members *members, unsigned c)
 Test(members, are_where_they_were_put)
 {
     wr_memory memory = wr_malloc_memory();
-    wr_members members = { .memory = &memory };
+    wr_members members = make(&memory);
     uint64_t seed = 7;
     for (unsigned step = 0; step < 60000; step++) {
         unsigned r = (unsigned)(world_random(&seed) % ROSTERS), c = (unsigned)(world_random(&seed) % CONNS);
@@ -75,7 +82,7 @@ Test(members, are_where_they_were_put)
 Test(members, are_found_in_short_chains)
 {
     wr_memory memory = wr_malloc_memory();
-    wr_members members = { .memory = &memory };
+    wr_members members = make(&memory);
     for (unsigned r = 0; r < ROSTERS; r++)
         for (unsigned c = 0; c < CONNS; c++) cr_assert_eq(wr_members_add(&members, &rosters[r], &conns[c]), 0);
     cr_assert_eq(members.in_use, members.count);
@@ -109,10 +116,10 @@ static void free_it(wr_memory *memory, void *block, size_t size)
 Test(members, are_found_also_where_the_table_could_not_grow)
 {
     wr_memory memory = { .alloc = alloc_if_any, .free = free_it };
-    wr_members members = { .memory = &memory };
+    wr_members members = make(&memory);
     has_memory = false;
     cr_assert_eq(wr_members_add(&members, &rosters[0], &conns[0]), WEIR_ENOMEM, "there is no table at all");
-    cr_assert_null(conns[0].memberships);
+    cr_assert_null(slots[0].memberships);
     cr_assert_eq(memory.used, 0);
     has_memory = true;
     cr_assert_eq(wr_members_add(&members, &rosters[0], &conns[0]), 0);
