@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "core/conn.h"
+#include "core/inbox.h"
 #include "core/listener.h"
 #include "core/log.h"
 #include "core/runtime.h"
@@ -152,6 +153,13 @@ static bool admit(wr_acceptor *acceptor, const wr_addr *peer)
     return false;
 }
 
+/* What connections that come and go leave in an inbox is not held back otherwise. */
+static bool has_no_room(const weir_listener *listener)
+{
+    const weir_inbox *inbox = listener->service.protocol.inbox;
+    return inbox && wr_inbox_is_full(inbox);
+}
+
 static void accepted(wr_acceptor *acceptor, const wr_completion *completion)
 {
     wr_worker *worker = acceptor->worker;
@@ -162,6 +170,7 @@ static void accepted(wr_acceptor *acceptor, const wr_completion *completion)
     }
     uint64_t pause_ns = wr_limits_pace(&listener->limits, worker->owner.now_ns);
     if (pause_ns) pause_for(acceptor, pause_ns / 1000000 + 1);
+    if (has_no_room(listener)) pause_for(acceptor, SHORTAGE_PAUSE_MS);
     wr_worker *to = listener->spread ? worker : least_loaded(worker->runtime);
     atomic_fetch_add_explicit(&to->shared.load, 1, memory_order_relaxed);
     if (to == worker)

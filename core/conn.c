@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "core/address.h"
+#include "core/alarm.h"
 #include "core/connector.h"
+#include "core/inbox.h"
 #include "core/listener.h"
 #include "core/runtime.h"
 #include "platform/bug.h"
@@ -13,7 +15,17 @@ _Static_assert(sizeof(weir_conn) <= 240, "an idle connection stays small");
 
 static size_t conn_size(const wr_service *service)
 {
-    return WR_SESSION_OFFSET + service->protocol.session_size;
+    return WR_SESSION_OFFSET + service->protocol.session_size + wr_inbox_seat_size(&service->protocol);
+}
+
+static void free_conn(weir_conn *conn)
+{
+    size_t size = conn_size(conn->service);
+    if (conn->service->protocol.inbox) wr_inbox_leave(conn);
+    if (conn->from_heap)
+        wr_heap_free(&conn->worker->runtime->heap, conn, size);
+    else
+        wr_free(wr_worker_memory(conn->worker), conn, size);
 }
 
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
@@ -28,12 +40,13 @@ weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memor
     conn->from_heap = !memory;
     conn->recv.tag = conn->send.tag = conn->close.tag = WR_TAG_CONN;
     conn->timer.tag = WR_TIMER_CONN;
+    if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
+        free_conn(conn);
+        return NULL;
+    }
     conn->slot = wr_slots_take(&worker->slots, (uint32_t)service->protocol.outbox.hard_limit, &conn->number);
     if (conn->slot) return conn;
-    if (memory)
-        wr_free(memory, conn, size);
-    else
-        wr_heap_free(&worker->runtime->heap, conn, size);
+    free_conn(conn);
     return NULL;
 }
 
@@ -41,9 +54,9 @@ static void destroy(weir_conn *conn)
 {
     wr_worker *worker = conn->worker;
     wr_connector *connector = conn->service->connector;
-    size_t size = conn_size(conn->service);
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
     wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
+    wr_alarms_drop(&conn->timers);
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);
@@ -51,10 +64,7 @@ static void destroy(weir_conn *conn)
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.chunks);
     }
     wr_slots_give(&worker->slots, conn->number);
-    if (conn->from_heap)
-        wr_heap_free(&worker->runtime->heap, conn, size);
-    else
-        wr_free(wr_worker_memory(worker), conn, size);
+    free_conn(conn);
     if (connector) wr_connector_free(worker->runtime, connector);
 }
 
@@ -76,6 +86,7 @@ static void leave_worker(weir_conn *conn)
     wr_conn_leave_groups(conn); /* one that never opened is still in those that it was added to by its id */
     wr_add(&worker->counters.closed[-conn->error], 1);
     if (protocol->on_close) protocol->on_close(conn, (weir_reason){ conn->error, conn->system_error });
+    if (protocol->inbox) wr_inbox_close(conn);
     if (conn->service->listener) wr_listener_leave(conn->service->listener, &conn->peer);
     if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
     conn->slot->owner.conn = NULL;
@@ -123,7 +134,8 @@ void wr_conn_limit_deadline(weir_conn *conn, uint32_t in_ms)
 
 static bool idle_deadline_runs(const weir_conn *conn)
 {
-    return wr_conn_protocol(conn)->idle_timeout_ms && conn->state == WR_CONN_OPEN && !conn->paused && !conn->peer_ended;
+    return wr_conn_protocol(conn)->idle_timeout_ms && conn->state == WR_CONN_OPEN && !wr_conn_is_paused(conn) &&
+           !conn->peer_ended;
 }
 
 /* Time until the next deadline; UINT32_MAX when there is none. */
@@ -165,6 +177,8 @@ static void expire_deadline(weir_conn *conn)
     case WR_CONN_OPEN:
         if (conn->write_dead)
             wr_conn_fail(conn, 0, 0); /* with the reason of the send that failed */
+        else if (conn->held)          /* its first message may have come; it is not its fault that nobody looks */
+            wr_conn_set_deadline(conn, wr_conn_protocol(conn)->handshake_timeout_ms);
         else
             wr_conn_close(conn, WEIR_EHANDSHAKE);
         break;
@@ -199,6 +213,7 @@ static void open_conn(weir_conn *conn)
     if (protocol->handshake_timeout_ms) wr_conn_set_deadline(conn, protocol->handshake_timeout_ms);
     wr_conn_touch(conn);
     if (protocol->on_open) protocol->on_open(conn);
+    if (protocol->inbox) wr_inbox_open(conn);
 }
 
 int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer)
@@ -366,7 +381,7 @@ static void reconcile_end(weir_conn *conn)
 static bool wants_bytes(const weir_conn *conn)
 {
     if (conn->peer_ended || conn->recv.pending) return false;
-    return conn->state == WR_CONN_OPEN ? !conn->paused : conn->state != WR_CONN_GONE;
+    return conn->state == WR_CONN_OPEN ? !wr_conn_is_paused(conn) : conn->state != WR_CONN_GONE;
 }
 
 void wr_conn_reconcile(weir_conn *conn)
@@ -377,8 +392,8 @@ void wr_conn_reconcile(weir_conn *conn)
         conn->tell_slow = false;
         protocol->on_slow(conn, weir_conn_queued(conn));
     }
-    if (conn->stashed && !conn->paused && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
-    if (conn->peer_ended && !conn->paused) tell_end(conn);
+    if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
+    if (conn->peer_ended && !wr_conn_is_paused(conn)) tell_end(conn);
     if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) {
         conn->has_sent = true;
         wr_add(&conn->worker->counters.sends, 1);

@@ -30,7 +30,7 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 224 bytes; with its slot (32) and its socket (48) an idle connection costs 304. Times are milliseconds of the
+/* 232 bytes; with its slot (32) and its socket (48) an idle connection costs 312. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -44,6 +44,7 @@ struct weir_conn {
     wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
     wr_outbox outbox;
     wr_tail *tail;
+    weir_timer *timers; /* the embedder's, which end with it */
     wr_addr peer;
     uint32_t number; /* of its slot */
     uint32_t received_ms;
@@ -67,6 +68,7 @@ struct weir_conn {
     bool tell_slow : 1; /* on_slow is due */
     bool slow_told : 1;
     bool from_heap : 1; /* made on another thread, by weir_connect */
+    bool held : 1;      /* paused as well, by an inbox without room */
 };
 
 /* The session follows the connection, aligned for any type. */
@@ -113,6 +115,12 @@ void wr_conn_limit_deadline(weir_conn *conn, uint32_t in_ms);
 static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
 {
     return (uint32_t)conn->worker->owner.now_ms;
+}
+
+/* wr_conn_is_paused: by the embedder or by a full inbox: what has come is not delivered, and no more is read. */
+static inline bool wr_conn_is_paused(const weir_conn *conn)
+{
+    return conn->paused || conn->held;
 }
 
 static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)

@@ -123,7 +123,7 @@ int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol
     wr_endpoint remote;
     wr_service service;
     int error = wr_address_parse(&remote, address, &why);
-    if (error == 0) error = wr_service_init(&service, protocol, &why);
+    if (error == 0) error = wr_service_init(&service, runtime, protocol, &why);
     if (error == 0) error = refuse_options(runtime, options, &remote, &why);
     if (error) return wr_failure_option(&failure, error, why);
     if (wr_runtime_stopping(runtime)) return wr_failure_option(&failure, WEIR_ESTOPPED, "the runtime is stopping");

@@ -4,6 +4,7 @@
 
 #include "core/conn.h"
 #include "core/framing.h"
+#include "core/inbox.h"
 
 enum {
     TAIL_MIN = 256,  /* bytes of a tail's first block */
@@ -13,7 +14,7 @@ enum {
 /* Whether messages may be delivered at this moment. */
 static bool is_listening(const weir_conn *conn)
 {
-    return conn->state == WR_CONN_OPEN && !conn->paused && !conn->stashed;
+    return conn->state == WR_CONN_OPEN && !wr_conn_is_paused(conn) && !conn->stashed;
 }
 
 static void free_tail(weir_conn *conn, wr_tail *tail)
@@ -49,7 +50,8 @@ static int keep(weir_conn *conn, const uint8_t *bytes, size_t size)
     return 0;
 }
 
-static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size)
+/* `rest`: bytes of the same read that follow the message. */
+static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size, size_t rest)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
     wr_add(&conn->worker->counters.messages_received, 1);
@@ -57,7 +59,10 @@ static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size)
         conn->got_message = true;
         if (!conn->write_dead) conn->has_deadline = false; /* the handshake's */
     }
-    if (protocol->on_message) protocol->on_message(conn, bytes, size);
+    if (protocol->on_message)
+        protocol->on_message(conn, bytes, size);
+    else if (protocol->inbox && wr_inbox_message(conn, bytes, size, rest) != 0)
+        wr_conn_fail(conn, WEIR_ENOMEM, 0);
 }
 
 static int64_t next_frame(const weir_conn *conn, const uint8_t *bytes, size_t size, uint32_t *scanned)
@@ -96,7 +101,7 @@ static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
             if (over > used) return stash(conn, bytes + used, size - used) + used;
             used -= over;      /* not the tail's, but of what came last */
             conn->tail = NULL; /* the callback may pause, which makes a new one */
-            deliver(conn, tail->bytes, (size_t)frame);
+            deliver(conn, tail->bytes, (size_t)frame, size - used);
             free_tail(conn, tail);
             return used;
         }
@@ -111,7 +116,7 @@ static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
     }
 }
 
-void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size)
+static void cut(weir_conn *conn, const uint8_t *bytes, size_t size)
 {
     if (conn->tail && is_listening(conn)) {
         size_t used = finish_tail(conn, bytes, size);
@@ -127,7 +132,7 @@ void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size)
             return;
         }
         if (frame == 0 || (uint64_t)frame > size) break;
-        deliver(conn, bytes, (size_t)frame);
+        deliver(conn, bytes, (size_t)frame, size - (size_t)frame);
         bytes += frame;
         size -= (size_t)frame;
     }
@@ -137,6 +142,14 @@ void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size)
         wr_conn_fail(conn, WEIR_ENOMEM, 0);
     else if (!conn->stashed)
         conn->tail->scanned = scanned;
+}
+
+void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    bool has_inbox = wr_conn_protocol(conn)->inbox;
+    if (has_inbox) wr_inbox_begin(conn);
+    cut(conn, bytes, size);
+    if (has_inbox) wr_inbox_finish(conn);
 }
 
 void wr_conn_unstash(weir_conn *conn)

@@ -6,6 +6,7 @@
 #include <weir/group.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
+#include <weir/strand.h>
 
 #include "core/memory.h"
 #include "core/worker.h"
@@ -29,9 +30,12 @@ struct weir_runtime {
         _Atomic uint32_t next_worker;   /* weir_connect goes round */
         _Atomic uint32_t next_acceptor; /* balanced listeners go round */
         _Atomic uint32_t next_local;    /* local addresses go round */
+        _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
-    wr_mutex lock; /* for the lists of listeners and of groups */
+    wr_mutex lock; /* for the lists of listeners, inboxes, strands and groups */
     weir_listener *listeners;
+    weir_inbox *inboxes;
+    weir_strand *strands;
     weir_group *groups;
 };
 

@@ -1,6 +1,7 @@
 #include "core/service.h"
 
 #include "core/framing.h"
+#include "core/inbox.h"
 
 enum {
     DEFAULT_MAX_MESSAGE = 64 * 1024,
@@ -26,11 +27,20 @@ static const char *refuse(const weir_protocol *protocol)
     return NULL;
 }
 
-int wr_service_init(wr_service *service, const weir_protocol *protocol, const char **why)
+static const char *refuse_inbox(const weir_runtime *runtime, const weir_protocol *protocol)
+{
+    if (!protocol->inbox) return NULL;
+    if (protocol->on_open || protocol->on_message || protocol->on_close)
+        return "there is an inbox, and on_open, on_message or on_close beside it";
+    return protocol->inbox->runtime == runtime ? NULL : "the inbox is of another runtime";
+}
+
+int wr_service_init(wr_service *service, const weir_runtime *runtime, const weir_protocol *protocol, const char **why)
 {
     *service = (wr_service){ .protocol = *protocol };
     weir_protocol *p = &service->protocol;
     *why = refuse(p);
+    if (!*why) *why = refuse_inbox(runtime, p);
     if (*why) return WEIR_EINVAL;
     if (wr_framing_check(&p->framing, why) != 0) return WEIR_EINVAL;
     if (!p->max_message) p->max_message = DEFAULT_MAX_MESSAGE;

@@ -21,7 +21,7 @@ typedef struct wr_service {
     wr_connector *connector; /* whose connection it is; NULL for those that were accepted */
 } wr_service;
 
-/* wr_service_init: WEIR_EINVAL, with `*why` a static sentence. */
-int wr_service_init(wr_service *service, const weir_protocol *protocol, const char **why);
+/* wr_service_init: for connections of this runtime. WEIR_EINVAL, with `*why` a static sentence. */
+int wr_service_init(wr_service *service, const weir_runtime *runtime, const weir_protocol *protocol, const char **why);
 
 #endif

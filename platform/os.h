@@ -28,6 +28,9 @@ void wr_cond_destroy(wr_cond *cond);
 void wr_cond_wait(wr_cond *cond, wr_mutex *mutex);
 void wr_cond_wake(wr_cond *cond);
 
+/* wr_cond_wait_ms: as wr_cond_wait, for about `ms` at most. */
+void wr_cond_wait_ms(wr_cond *cond, wr_mutex *mutex, uint32_t ms);
+
 /* wr_thread_start: runs `main(arg)` on a new thread; `name` (up to 15 bytes) shows in debuggers. `thread` must not move
  * before it is joined. WEIR_ENOMEM, WEIR_ESYSTEM: no thread was started. */
 int wr_thread_start(wr_thread *thread, const char *name, void (*main)(void *arg), void *arg);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "platform/os.h"
@@ -37,7 +38,11 @@ void wr_mutex_unlock(wr_mutex *mutex)
 
 void wr_cond_init(wr_cond *cond)
 {
-    must(pthread_cond_init(&cond->os, NULL));
+    pthread_condattr_t attributes;
+    must(pthread_condattr_init(&attributes));
+    must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)); /* for wr_cond_wait_ms */
+    must(pthread_cond_init(&cond->os, &attributes));
+    must(pthread_condattr_destroy(&attributes));
 }
 
 void wr_cond_destroy(wr_cond *cond)
@@ -48,6 +53,14 @@ void wr_cond_destroy(wr_cond *cond)
 void wr_cond_wait(wr_cond *cond, wr_mutex *mutex)
 {
     must(pthread_cond_wait(&cond->os, &mutex->os));
+}
+
+void wr_cond_wait_ms(wr_cond *cond, wr_mutex *mutex, uint32_t ms)
+{
+    uint64_t until_ns = wr_os_now_ns() + (uint64_t)ms * 1000000;
+    struct timespec until = { .tv_sec = (time_t)(until_ns / 1000000000), .tv_nsec = (long)(until_ns % 1000000000) };
+    int error = pthread_cond_timedwait(&cond->os, &mutex->os, &until);
+    if (error != ETIMEDOUT) must(error);
 }
 
 void wr_cond_wake(wr_cond *cond)

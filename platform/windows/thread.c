@@ -60,6 +60,12 @@ void wr_cond_wait(wr_cond *cond, wr_mutex *mutex)
     (void)slept;
 }
 
+void wr_cond_wait_ms(wr_cond *cond, wr_mutex *mutex, uint32_t ms)
+{
+    DWORD limit = ms < INFINITE ? ms : INFINITE - 1;
+    (void)SleepConditionVariableSRW(condition_of(cond), lock_of(mutex), limit, 0); /* it fails when the time is over */
+}
+
 void wr_cond_wake(wr_cond *cond)
 {
     WakeAllConditionVariable(condition_of(cond));

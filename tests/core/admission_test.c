@@ -201,6 +201,27 @@ Test(admission, a_connection_that_finds_no_memory_takes_no_place)
     world_stop(&w);
 }
 
+/* The very first one needs more than those after it: for itself, and for the first slots. */
+Test(admission, the_first_connection_of_all_may_find_no_memory_and_the_next_is_served)
+{
+    for (int after = 0; after < 2; after++) {
+        world w = { .manual = true };
+        world_start(&w);
+        world_settle(&w); /* the listener listens */
+        world_refuse(&w, after);
+        raw_peer first = world_connect(&w);
+        WORLD_AWAIT(&w, world_stats(&w).refused_memory == 1);
+        cr_assert_neq(raw_await_end(first), RAW_OPEN);
+        world_refuse(&w, -1);
+        raw_peer next = world_connect(&w);
+        WORLD_AWAIT(&w, w.opened == 1);
+        raw_close(first);
+        raw_close(next);
+        WORLD_AWAIT(&w, w.closed == 1);
+        world_stop(&w);
+    }
+}
+
 Test(admission, peers_that_reset_in_the_backlog_do_not_end_the_listener)
 {
     world w = { .manual = true };

@@ -382,6 +382,30 @@ Test(connector_end, thousands_of_connects_and_aborts_leave_nothing_behind, .time
     world_stop(&server);
 }
 
+Test(connector_end, without_memory_is_refused_at_once_wherever_it_runs_out)
+{
+    world w = { .no_listener = true, .manual = true };
+    const weir_protocol protocol = { 0 };
+    world_start(&w);
+    uint64_t used = w.memory.used;
+    for (int after = 0; after < 3; after++) { /* for what was asked, for the connection, for its slot */
+        weir_failure failure;
+        weir_conn_id id = 0;
+        world_refuse(&w, after);
+        cr_assert_eq(
+            weir_connect(w.runtime, "127.0.0.1:1", &protocol, &(weir_connect_options){ .failure = &failure }, &id),
+            WEIR_ENOMEM, "after %d", after);
+        cr_assert_eq(failure.error, WEIR_ENOMEM);
+        cr_assert_eq(id, 0);
+        cr_assert_eq(w.memory.used, used);
+        cr_assert_eq(world_stats(&w).connections, 0);
+    }
+    world_refuse(&w, -1);
+    connect_to(&w, host_free_port(), NULL);
+    check_unopened(&w, 1, WEIR_ECONNREFUSED);
+    world_stop(&w);
+}
+
 /* ---- refused while something else is to be told ---- */
 
 typedef struct refusal {

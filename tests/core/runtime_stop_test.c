@@ -268,7 +268,7 @@ Test(runtime_stop, on_stop_may_abort)
     world_stop(&w);
 }
 
-/* ---- while a listener comes ---- */
+/* ---- while something new comes ---- */
 
 typedef struct stopper {
     weir_runtime *runtime; /* to be stopped by the next allocation */
@@ -290,19 +290,24 @@ static void stopping_free(void *block, size_t size, void *data)
     free(block);
 }
 
+/* A manual runtime whose next allocation stops it, when s->runtime is set. */
+static weir_runtime *make_stoppable(stopper *s)
+{
+    const weir_allocator allocator = { .alloc = stopping_alloc, .free = stopping_free, .data = s };
+    const weir_runtime_options options = { .manual = true, .max_connections = 64, .allocator = &allocator };
+    weir_runtime *runtime;
+    cr_assert_eq(weir_runtime_create(&runtime, &options), 0);
+    return runtime;
+}
+
 /* weir_listen has looked whether the runtime stops, and allocates next: the stop reaches the worker first. */
 Test(runtime_stop, that_overtakes_a_listener_closes_it)
 {
     stopper s = { NULL };
-    const weir_allocator allocator = { .alloc = stopping_alloc, .free = stopping_free, .data = &s };
     const weir_protocol protocol = { 0 };
     unsigned descriptors = raw_descriptors();
-    weir_runtime *runtime;
+    weir_runtime *runtime = make_stoppable(&s);
     weir_listener *listener;
-    cr_assert_eq(
-        weir_runtime_create(&runtime,
-                            &(weir_runtime_options){ .manual = true, .max_connections = 64, .allocator = &allocator }),
-        0);
     s.runtime = runtime;
     cr_assert_eq(weir_listen(runtime, "127.0.0.1:0", &protocol, NULL, &listener), 0);
     cr_assert_null(s.runtime);
@@ -312,6 +317,28 @@ Test(runtime_stop, that_overtakes_a_listener_closes_it)
     cr_assert(host_connect_is_refused("127.0.0.1", port));
     weir_runtime_destroy(runtime);
     cr_assert_eq(raw_descriptors(), descriptors);
+}
+
+static void note_reason(weir_conn *conn, weir_reason reason)
+{
+    int *error = weir_conn_data(conn);
+    cr_assert_eq(*error, 0, "on_close twice");
+    *error = reason.error;
+}
+
+Test(runtime_stop, that_overtakes_a_connect_ends_it)
+{
+    stopper s = { NULL };
+    int error = 0;
+    const weir_protocol protocol = { .on_close = note_reason, .data = &error };
+    weir_runtime *runtime = make_stoppable(&s);
+    s.runtime = runtime;
+    cr_assert_eq(weir_connect(runtime, "127.0.0.1:1", &protocol, NULL, NULL), 0);
+    cr_assert_null(s.runtime);
+    cr_assert_eq(error, 0, "never from inside the call");
+    while (weir_poll(runtime, 0) >= 0) continue;
+    cr_assert_eq(error, WEIR_ESTOPPED);
+    weir_runtime_destroy(runtime);
 }
 
 /* ---- while all is busy ---- */

@@ -267,6 +267,8 @@ void world_stop(world *w)
     raw_while_waiting(NULL, NULL);
     weir_runtime_destroy(w->runtime);
     w->runtime = NULL;
+    weir_inbox_destroy(w->inbox);
+    w->inbox = NULL;
     cr_assert_eq(w->closed, w->opened + w->closed_unopened, "%u opened, %u closed", w->opened, w->closed);
     cr_assert_eq(w->memory.used, 0, "%llu bytes leaked", (unsigned long long)w->memory.used);
     free(w->bytes);

@@ -46,6 +46,7 @@ typedef struct world {
     bool no_listener;
 
     weir_runtime *runtime;
+    weir_inbox *inbox; /* a test's; goes with the runtime */
     weir_listener *listener;
     uint16_t port;
     world_memory memory;

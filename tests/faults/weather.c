@@ -249,22 +249,19 @@ static double us_of(const struct histogram *h, double share)
     return (double)histogram_quantile(h, share) / 1000;
 }
 
-static void print_latency(const char *what, const struct histogram *calm, const struct histogram *beside)
+static void print_latency(const char *whose, const struct histogram *calm, const struct histogram *beside)
 {
-    if (calm->total == 0) return;
-    printf(", %s p50 %.0f p99 %.0f us", what, us_of(calm, 0.5), us_of(calm, 0.99));
-    if (beside->total) printf(" -> %.0f %.0f us", us_of(beside, 0.5), us_of(beside, 0.99));
+    if (calm->total) printf("; %s p50 %.0f p99 %.0f us alone", whose, us_of(calm, 0.5), us_of(calm, 0.99));
+    if (beside->total) printf(", p50 %.0f p99 %.0f us beside it", us_of(beside, 0.5), us_of(beside, 0.99));
 }
 
 static void print_figures(const run *r, const weather *now, const weather_level *before, const weather_level *after)
 {
     const storm *s = r->s;
-    printf("figure   %s: %llu connections of raiders, %llu ended by the server, in %u ms and %llu ms of its CPU time; "
-           "%llu answers",
+    printf("figure   %s: %llu connections, %llu of them ended by the server, in %u ms with %u ms of its CPU time",
            now->name, (unsigned long long)s->raiders.connections, (unsigned long long)s->raiders.ended,
-           (unsigned)((after->ns - before->ns) / 1000000), (unsigned long long)(after->cpu_us - before->cpu_us) / 1000,
-           (unsigned long long)s->guests.answers);
-    print_latency("an answer alone -> beside", &s->guests.calm, &s->guests.beside);
+           (unsigned)((after->ns - before->ns) / 1000000), (unsigned)((after->cpu_us - before->cpu_us) / 1000));
+    print_latency("an answer", &s->guests.calm, &s->guests.beside);
     print_latency("a visit", &s->guests.calm_visit, &s->guests.beside_visit);
     printf("\n");
     (void)fflush(stdout);

@@ -68,6 +68,24 @@ static void play(void *arg)
     }
 }
 
+Test(cond, a_wait_with_a_limit_ends_in_time_with_the_lock_held)
+{
+    wr_mutex lock;
+    wr_cond cond;
+    wr_mutex_init(&lock);
+    wr_cond_init(&cond);
+    wr_mutex_lock(&lock);
+    uint64_t begin_ns = wr_os_now_ns(), now_ns = begin_ns;
+    while (now_ns - begin_ns < 20 * 1000000) { /* it may also return for nothing */
+        wr_cond_wait_ms(&cond, &lock, 20);
+        now_ns = wr_os_now_ns();
+        cr_assert_lt(now_ns - begin_ns, UINT64_C(10000000000), "no limit");
+    }
+    wr_mutex_unlock(&lock);
+    wr_cond_destroy(&cond);
+    wr_mutex_destroy(&lock);
+}
+
 Test(cond, wakes_all_who_wait_and_gives_each_the_lock)
 {
     struct game game = { .turn = 0 };

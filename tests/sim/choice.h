@@ -31,10 +31,12 @@ static inline bool choice_is_over(const choice *from)
     return from->bytes && from->left == 0;
 }
 
-/* choose: 0 to bound - 1. Of bytes as few as the bound needs, so that a fuzzer's change of one stays a small one. */
+/* choose: 0 to bound - 1; 0 for a bound of 0. Of bytes as few as the bound needs, so that a fuzzer's change of one
+ * stays a small one. */
 static inline uint64_t choose(choice *from, uint64_t bound)
 {
     if (!from->bytes) return wr_random_below(&from->random, bound);
+    if (bound == 0) return 0;
     uint64_t number = 0;
     for (uint64_t rest = bound - 1; rest > 0 && from->left > 0; rest >>= 8) {
         number = number << 8 | *from->bytes++;

@@ -290,11 +290,7 @@ void judge_calm(swarm *s)
         check_heard(end);
     }
     group_judge_sizes(s);
-    for (unsigned i = 0; i < s->made_posts; i++) {
-        const swarm_post *post = &s->posts[i];
-        if (post->runtime->stopping || !post->runtime->runtime || post->due_ns > swarm_now(s)) continue;
-        SWARM_CHECK(s, post->ran, "a post of %" PRIu64 " ms has not run", post->delay_ms);
-    }
+    clock_judge(s);
 }
 
 void judge_orderly(swarm *s)
@@ -320,6 +316,7 @@ static uint64_t most_memory(const swarm_runtime *runtime)
     const swarm *s = runtime->s;
     uint64_t most = 200 * 1024 * (runtime->worker_count + 1) + 10000 * s->made_listeners + 2000 * s->made_posts;
     for (unsigned g = 0; g < s->made_groups; g++) most += 1000 + 500 * (uint64_t)s->groups[g].count;
+    most += 2000 * s->made_ticks + 1000 * (s->made_timers + s->made_strands + s->made_tasks);
     for (unsigned i = 0; i < s->made_ends; i++) {
         const swarm_end *end = s->ends[i];
         if (end->runtime != runtime || end->state == END_GONE) continue;

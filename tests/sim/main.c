@@ -1,5 +1,6 @@
 /* weir_swarm: runs scenarios, each from one seed. swarm.h says what they are. */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,8 @@ static const char USAGE[] = "usage: weir_swarm [--first N] [--seeds N] [--second
 #endif
     ;
 
+enum { WATCH_MS = 20000, WATCH_STEP_MS = 500 };
+
 typedef struct arguments {
     uint64_t first, seeds, seconds, twice;
     bool trace;
@@ -33,7 +36,7 @@ typedef struct arguments {
 static arguments options = { .first = 1, .seeds = 1000, .twice = 16 };
 
 static const char *program;
-static volatile uint64_t current; /* seed, for the handler of signals */
+static _Atomic uint64_t current; /* seed, for those who only see that it goes wrong */
 
 static void tell_how_to_repeat(uint64_t seed)
 {
@@ -65,9 +68,27 @@ static void failed(const swarm *s, const char *text)
 /* A crash, an assertion, or a rule of the simulator's: which seed it was is all that is left to say. */
 static void crashed(int number)
 {
-    fprintf(stderr, "seed %" PRIu64 ": the program ends by signal %d\n", current, number);
-    tell_how_to_repeat(current);
-    _Exit(verdict(current));
+    uint64_t seed = current;
+    fprintf(stderr, "seed %" PRIu64 ": the program ends by signal %d\n", seed, number);
+    tell_how_to_repeat(seed);
+    _Exit(verdict(seed));
+}
+
+/* A scenario takes some milliseconds. */
+static void watch(void *unused)
+{
+    uint64_t seed = 0;
+    (void)unused;
+    for (unsigned ms = 0;; ms += WATCH_STEP_MS) {
+        if (seed != current) ms = 0;
+        seed = current;
+        if (ms >= WATCH_MS) {
+            fprintf(stderr, "seed %" PRIu64 ": does not end\n", seed);
+            tell_how_to_repeat(seed);
+            _Exit(verdict(seed));
+        }
+        wr_os_sleep_ms(WATCH_STEP_MS);
+    }
 }
 
 static uint64_t parse(const char *text)
@@ -180,6 +201,8 @@ int main(int argc, char **argv)
     (void)signal(SIGABRT, crashed);
     (void)signal(SIGSEGV, crashed);
     (void)signal(SIGFPE, crashed);
+    wr_thread watcher;
+    if (wr_thread_start(&watcher, "watcher", watch, NULL) != 0) return 2;
     uint64_t begun_ns = wr_os_now_ns(), count = 0, ends = 0, messages = 0, virtual_s = 0, hash = 0;
     for (;; count++) {
         bool is_over =

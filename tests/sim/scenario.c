@@ -10,6 +10,7 @@ enum {
     CALM_S = 200,   /* longer than what was slow or lost takes to come, and than all deadlines */
     ORDERLY_S = 30, /* as long as an accept_rate of 2 a second may take */
     STUCK_POLLS = 1000000,
+    DAY_S = 24 * 60 * 60,
 };
 
 /* ---- telling ---- */
@@ -93,6 +94,7 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
     swarm_forget_bursts(s);
     weir_runtime_destroy(runtime->runtime);
     runtime->runtime = NULL;
+    clock_forget(runtime);
     uint64_t took_ns = swarm_now(s) - runtime->stop_ns;
     bool is_late = took_ns > runtime->options.stop_timeout_ms * SWARM_MS + 3 * SWARM_MS;
     /* One that was asked long ago has ended since, and whatever happens meanwhile moves the clock. */
@@ -150,8 +152,22 @@ void swarm_run(swarm *s, uint64_t ns)
         if (s->runtimes[i].runtime) judge_runtime(&s->runtimes[i], false);
 }
 
+static bool has_shortage(const swarm *s)
+{
+    const weir_sim_options *now = &s->weather;
+    return now->emfile_per_mille || now->enobufs_per_mille || now->enomem_per_mille || now->max_sockets;
+}
+
 static void run_a_while(swarm *s)
 {
+    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second; and nobody
+     * may bring that about meanwhile. */
+    if (chance(&s->from, 300) && !has_shortage(s)) {
+        s->quiet = true;
+        swarm_run(s, 24 * DAY_S * SWARM_S);
+        s->quiet = false;
+        return;
+    }
     static const uint64_t spans_ns[] = { 0, 1, 1000, 100000, SWARM_MS, 20 * SWARM_MS, 200 * SWARM_MS, 3 * SWARM_S };
     swarm_run(s, choose(&s->from, CHOOSE_ONE(&s->from, spans_ns) + 1));
 }
@@ -170,6 +186,17 @@ static void post_to_all(swarm *s, weir_post_fn run)
 
 /* ---- the phases ---- */
 
+/* 0 is no time in the books. Connections keep times in 32 bits of milliseconds: these are about to turn negative, or
+ * over. The queues' clock is a second ahead. */
+static void start_clock(swarm *s)
+{
+    static const uint64_t starts_ms[] = { 1, 1, 1, 1, INT32_MAX, UINT32_MAX };
+    uint64_t start_ms = CHOOSE_ONE(&s->from, starts_ms);
+    if (start_ms > 1) start_ms -= 1000 + choose(&s->from, 10000);
+    int error = weir_sim_advance(s->sim, start_ms * SWARM_MS);
+    SWARM_CHECK(s, error == 0, "weir_sim_advance returns %s", weir_error_name(error));
+}
+
 static void begin(swarm *s)
 {
     weir_sim_options network = { .seed = choose(&s->from, UINT64_MAX) };
@@ -177,14 +204,15 @@ static void begin(swarm *s)
     int error = weir_sim_create(&s->sim, &network);
     SWARM_CHECK(s, error == 0, "weir_sim_create returns %s", weir_error_name(error));
     s->weather = network;
-    error = weir_sim_advance(s->sim, SWARM_MS); /* 0 is no time in the books */
-    SWARM_CHECK(s, error == 0, "weir_sim_advance returns %s", weir_error_name(error));
     weather_choose(s);
     for (unsigned i = 0; i < swarm_action_count; i++) s->enabled[i] = choose(&s->from, 4) != 3;
     for (unsigned i = 0; i < SWARM_FORMATS; i++) s->formats[i] = message_choose(&s->from);
     s->budget = (unsigned)choose_from(&s->from, 20, 600);
     s->connects = (unsigned)choose_from(&s->from, 1, choose(&s->from, 2) ? 10 : SWARM_ENDS / 2);
-    for (uint64_t n = choose_from(&s->from, 1, 3); n > 0; n--) swarm_make_runtime(s);
+    bool early = choose(&s->from, 2);
+    if (early) swarm_make_runtime(s);
+    start_clock(s);
+    for (uint64_t n = choose_from(&s->from, early ? 0 : 1, 2); n > 0; n--) swarm_make_runtime(s);
     for (unsigned i = 0; i < swarm_action_count; i++) { /* without these nothing would happen */
         const char *name = swarm_actions[i].name;
         if (strcmp(name, "listen") == 0 || strcmp(name, "connect") == 0 || strcmp(name, "send") == 0)
@@ -208,8 +236,10 @@ static void calm(swarm *s)
     s->quiet = true;
     weather_calm(s);
     raw_calm(s);
+    clock_calm(s);
     post_to_all(s, callback_calm);
     swarm_run(s, CALM_S * SWARM_S);
+    logic_calm(s);
     judge_calm(s);
     for (unsigned i = 0; i < s->made_runtimes; i++) {
         swarm_runtime *runtime = &s->runtimes[i];
@@ -264,6 +294,7 @@ static void end_all(swarm *s)
         if (i == s->made_runtimes) break;
         swarm_destroy_runtime(&s->runtimes[(first + i) % s->made_runtimes]);
     }
+    logic_destroy(s);
     raw_destroy(s);
     judge_all(s);
 }

@@ -7,11 +7,14 @@
  *
  *   scenario.c  the phases of a scenario, and what it is made of
  *   action.c    what happens in it: a table, to which every later capability of weir adds rows
+ *   open.c      listening and connecting
  *   weather.c   what the network does
  *   group.c     groups: their actions, and the books of their members
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
+ *   logic.c     a server with an inbox, and the logic thread that takes from it
+ *   clock.c     what runs on a worker at once, or at its time: posts, strands, ticks, timers
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
  *   memory.c    an allocator that counts, and finds wrong frees
  *   main.c      the program; tests/fuzz/swarm_fuzz.c: the same, with a fuzzer's bytes in place of the seed */
@@ -38,6 +41,10 @@ enum {
     SWARM_POSTS = 256,
     SWARM_GROUPS = 8,
     SWARM_CASTS = 256, /* sends to one */
+    SWARM_STRANDS = 8,
+    SWARM_TASKS = 256,
+    SWARM_TICKS = 16,
+    SWARM_TIMERS = 64,
     SWARM_ACTIONS_MAX = 64,
     SWARM_CHARGE = 256, /* more than what a small message of another thread's counts for beyond its bytes */
 };
@@ -53,6 +60,7 @@ typedef struct swarm_end swarm_end;
 typedef struct swarm_runtime swarm_runtime;
 typedef struct swarm_listener swarm_listener;
 typedef struct swarm_raw swarm_raw;
+typedef struct swarm_logic swarm_logic;
 
 /* ---- memory.c ---- */
 
@@ -201,6 +209,36 @@ typedef struct swarm_group {
     uint32_t count; /* sends */
     swarm_cast casts[SWARM_CASTS];
 } swarm_group;
+typedef struct swarm_strand {
+    swarm_runtime *runtime;
+    weir_strand *strand; /* NULL: destroyed, which does not keep its tasks from running */
+    unsigned number;
+    uint32_t max_queued, posted, ran;
+    bool running;
+} swarm_strand;
+
+typedef struct swarm_task {
+    swarm_strand *strand;
+    uint32_t order;
+} swarm_task;
+
+typedef struct swarm_tick {
+    swarm_runtime *runtime;
+    weir_tick *tick; /* NULL: stopped */
+    weir_tick_options options;
+    unsigned number;
+    uint64_t count, last; /* callbacks, and the number of the last one */
+    uint64_t start_ns;    /* when number 0 would have been, by the first one */
+} swarm_tick;
+
+typedef struct swarm_timer {
+    swarm_runtime *runtime;
+    swarm_end *end;    /* whose it is; NULL: the runtime's */
+    weir_timer *timer; /* NULL: freed */
+    unsigned number;
+    bool is_armed;
+    uint64_t due_ns, repeat_ms;
+} swarm_timer;
 
 /* ---- actions (action.c) ---- */
 
@@ -246,7 +284,9 @@ struct swarm {
     unsigned depth;                    /* callbacks that run: one at most */
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
-    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_groups;
+    unsigned made_groups;
+    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_strands, made_tasks, made_ticks,
+        made_timers;
     message_format formats[SWARM_FORMATS];
     swarm_runtime runtimes[SWARM_RUNTIMES];
     swarm_listener listeners[SWARM_LISTENERS];
@@ -254,7 +294,13 @@ struct swarm {
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
     swarm_group groups[SWARM_GROUPS];
+    swarm_strand strands[SWARM_STRANDS];
+    swarm_task tasks[SWARM_TASKS];
+    swarm_tick ticks[SWARM_TICKS];
+    swarm_timer timers[SWARM_TIMERS];
     swarm_raw *raws;
+    swarm_logic *logic;
+    unsigned made_logics;
     uint64_t hash; /* of all callbacks */
     uint8_t bytes[MESSAGE_MAX + 64];
 };
@@ -278,10 +324,6 @@ void swarm_forget_bursts(swarm *s);
 void swarm_make_runtime(swarm *s);
 void swarm_destroy_runtime(swarm_runtime *runtime);
 
-/* swarm_connect: from some runtime to a listener, or to an address where nobody is (`target` NULL). `strict`: without
- * limits or deadlines of its own, and it must succeed. */
-void swarm_connect(swarm *s, swarm_listener *target, bool strict);
-
 _Noreturn void swarm_fail(const swarm *s, const char *format, ...) WR_PRINTF(2, 3);
 
 #define SWARM_CHECK(s, holds, ...) ((holds) ? (void)0 : swarm_fail((s), __VA_ARGS__))
@@ -299,6 +341,18 @@ static inline void swarm_mix(swarm *s, uint64_t number)
     s->hash = (s->hash ^ number) * UINT64_C(0x9e3779b97f4a7c15);
     s->hash ^= s->hash >> 29;
 }
+
+/* ---- open.c ---- */
+
+/* swarm_choose_runtime: one that may be used; one that is stopping must refuse what it is asked for. NULL: none. */
+swarm_runtime *swarm_choose_runtime(swarm *s, bool also_stopping);
+
+/* swarm_listen: somewhere, with random limits. */
+void swarm_listen(swarm *s);
+
+/* swarm_connect: from some runtime to a listener, or to an address where nobody is (`target` NULL). `strict`: without
+ * limits or deadlines of its own, and it must succeed. */
+void swarm_connect(swarm *s, swarm_listener *target, bool strict);
 
 /* ---- weather.c ---- */
 
@@ -363,12 +417,38 @@ void callback_posted(weir_runtime *runtime, void *data);
 void callback_calm(weir_runtime *runtime, void *data);
 void callback_part(weir_runtime *runtime, void *data);
 
+/* callback_enter, callback_leave: around a callback that is no connection's. */
+void callback_enter(swarm *s, const char *what);
+void callback_leave(swarm *s);
+
 /* callback_send: weir_send of a message of this size; whether it was accepted. Checks what it returned. */
 bool callback_send(swarm_end *end, uint32_t size);
 
 /* callback_resume: weir_conn_resume. callback_close: weir_close. */
 void callback_resume(swarm_end *end);
 void callback_close(swarm_end *end);
+
+/* ---- clock.c ---- */
+
+/* Actions, each on something chosen at random. */
+void clock_post(swarm *s, swarm_end *end);
+void clock_post_after(swarm *s, swarm_end *end);
+void clock_make_strand(swarm *s, swarm_end *end);
+void clock_destroy_strand(swarm *s, swarm_end *end);
+void clock_post_to_strand(swarm *s, swarm_end *end);
+void clock_start_tick(swarm *s, swarm_end *end);
+void clock_stop_tick(swarm *s, swarm_end *end);
+void clock_start_timer(swarm *s, swarm_end *end);
+void clock_start_conn_timer(swarm *s, swarm_end *end);
+void clock_free_timer(swarm *s, swarm_end *end);
+
+/* clock_calm: stops ticks and timers, so that calm need not be told in them. clock_judge: all that is due has run.
+ * clock_forget: those of a runtime that is gone;
+ * clock_forget_end: of a connection that is. */
+void clock_calm(swarm *s);
+void clock_judge(swarm *s);
+void clock_forget(const swarm_runtime *runtime);
+void clock_forget_end(const swarm_end *end);
 
 /* ---- judge.c ---- */
 
@@ -405,6 +485,18 @@ void group_take(swarm_end *end, const message_label *label);
  * size that the books say. */
 void group_check_owed(const swarm_end *end);
 void group_judge_sizes(swarm *s);
+/* ---- logic.c ---- */
+
+/* act_logic, a row of the table: makes a server with an inbox, or destroys it. act_logic_more: a client more, some
+ * lines of one end, the end of a connection; or takes some events. */
+void act_logic(swarm *s, swarm_end *end);
+void act_logic_more(swarm *s, swarm_end *end);
+
+/* logic_destroy: if there is one, with all that is left in its inbox. */
+void logic_destroy(swarm *s);
+
+/* logic_calm: takes what comes until nothing does: all lines must have come. */
+void logic_calm(swarm *s);
 
 /* ---- raw.c ---- */
 

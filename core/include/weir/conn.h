@@ -20,6 +20,9 @@ extern "C" {
 
 typedef struct weir_runtime weir_runtime;
 
+/* Where events for a thread of the embedder's are collected: weir/inbox.h. */
+typedef struct weir_inbox weir_inbox;
+
 /* A connection, inside callbacks on its worker. Gone when on_close has returned; keep a weir_conn_id instead. */
 typedef struct weir_conn weir_conn;
 
@@ -65,6 +68,10 @@ typedef struct weir_protocol {
     void (*on_stop)(weir_conn *conn);
     /* The last callback. The session is still there; sends are refused. */
     void (*on_close)(weir_conn *conn, weir_reason reason);
+
+    /* In place of on_open, on_message and on_close, which are then NULL: the inbox that gets it all. Of this runtime.
+     */
+    weir_inbox *inbox;
 
     void *data;          /* the embedder's own; weir_conn_data returns it */
     size_t session_size; /* zeroed bytes inside every connection; at most 1 MiB */
