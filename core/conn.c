@@ -83,6 +83,7 @@ static void leave_worker(weir_conn *conn)
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
     conn->state = WR_CONN_GONE;
+    wr_conn_leave_groups(conn); /* one that never opened is still in those that it was added to by its id */
     wr_add(&worker->counters.closed[-conn->error], 1);
     if (protocol->on_close) protocol->on_close(conn, (weir_reason){ conn->error, conn->system_error });
     if (protocol->inbox) wr_inbox_close(conn);
@@ -302,6 +303,7 @@ void wr_conn_close(weir_conn *conn, int error)
     if (conn->state != WR_CONN_OPEN) return;
     settle_reason(conn, error, 0);
     conn->state = WR_CONN_CLOSING;
+    wr_conn_leave_groups(conn);
     conn->slow = false;
     wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
     wr_conn_touch(conn);
@@ -311,6 +313,7 @@ static void close_socket(weir_conn *conn, bool reset)
 {
     conn->state = WR_CONN_GONE;
     conn->has_deadline = false;
+    wr_conn_leave_groups(conn);
     wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <weir/version.h>
 
+#include "core/group.h"
 #include "core/inbox.h"
 #include "core/listener.h"
 #include "core/log.h"
@@ -14,6 +15,7 @@
 
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
+    DEFAULT_GROUP_BACKLOG = 64 << 20,
     DEFAULT_MAX_POSTS = 1 << 18,  /* 25 MB of them a worker */
     SPARE_DESCRIPTORS = 64,       /* for all that is no connection: queues, listeners, the embedder's files */
     PREGROWN_DESCRIPTORS = 65536, /* of a generous limit, as many are prepared: half a megabyte of kernel memory */
@@ -130,6 +132,7 @@ static void free_runtime(weir_runtime *runtime)
         runtime->listeners = listener->next;
         wr_listener_free(listener);
     }
+    wr_groups_free(runtime);
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);
@@ -142,6 +145,7 @@ static void fill_options(weir_runtime *runtime, const weir_runtime_options *opti
     runtime->options.allocator = NULL; /* the heap has its copy */
     if (!runtime->options.max_posts) runtime->options.max_posts = DEFAULT_MAX_POSTS;
     if (!runtime->options.stop_timeout_ms) runtime->options.stop_timeout_ms = DEFAULT_STOP_TIMEOUT_MS;
+    if (!runtime->options.group_backlog) runtime->options.group_backlog = DEFAULT_GROUP_BACKLOG;
     runtime->worker_count = options->workers ? options->workers : options->manual || options->sim ? 1 : wr_os_cores();
     if (runtime->worker_count > WR_WORKERS_MAX) runtime->worker_count = WR_WORKERS_MAX;
     atomic_init(&runtime->shared.undrained, runtime->worker_count);

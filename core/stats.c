@@ -36,6 +36,7 @@ static void add_worker(const wr_worker *worker, weir_stats *out)
     out->connections += atomic_load_explicit(&worker->shared.load, memory_order_relaxed);
     out->memory += load(&worker->owner.arena.memory.used) + wr_slots_count(&worker->slots) * sizeof(wr_slot);
     out->sends_dead += load(&worker->shared.dead_sends);
+    out->group_sends_empty += load(&worker->shared.empty_group_sends);
     out->sends_dropped += load(&worker->shared.refused_sends);
     for (int i = 0; i < WEIR_STATS_REASONS; i++) out->closed[i] += load(&counters->closed[i]);
     wr_histogram_read(&counters->pass, out->pass_us, &out->pass_ns_sum);

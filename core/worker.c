@@ -69,6 +69,7 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     int error = wr_arena_init(&worker->owner.arena, &runtime->heap);
     if (error) return error;
     wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
+    worker->owner.members.memory = options.memory;
     /* In the simulator each block is an allocation, which may fail, in every build alike. */
     wr_pool_init(&worker->owner.chunks, options.memory, WR_CHUNK_SIZE, options.sim ? 0 : WR_CHUNKS_KEPT);
     error = wr_slots_init(&worker->slots, &runtime->heap, capacity);

@@ -7,6 +7,7 @@
 
 #include "core/deadline.h"
 #include "core/mailbox.h"
+#include "core/members.h"
 #include "core/memory.h"
 #include "core/slots.h"
 #include "core/stats.h"
@@ -37,6 +38,7 @@ struct wr_worker {
         wr_deadlines ticks;
         weir_timer *alarms;   /* the embedder's timers that are no connection's */
         wr_pool chunks;       /* of the outboxes */
+        wr_members members;   /* of its connections in groups */
         uint64_t now_ns;      /* when this pass began */
         uint64_t now_ms;      /* the same for the wheel */
         weir_conn *dirty;     /* to be reconciled at the end of the pass */
@@ -52,6 +54,8 @@ struct wr_worker {
         _Atomic uint32_t posted;        /* by weir_post, and not yet here: against max_posts */
         _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
         _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
+        _Atomic uint64_t group_queued;  /* against group_backlog: what waits here of groups' messages */
+        _Atomic uint64_t empty_group_sends;
     } shared;
     wr_slots slots;
     wr_counters counters;

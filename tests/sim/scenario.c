@@ -67,6 +67,7 @@ void swarm_make_runtime(swarm *s)
                                             .manual = made->manual,
                                             .stop_timeout_ms = (uint32_t)choose_from(from, 10, 5000),
                                             .max_connections = choose(from, 5) ? 0 : (uint32_t)choose_from(from, 1, 40),
+                                            .group_backlog = choose(from, 4) ? 0 : choose_from(from, 1, 20000),
                                             .allocator = &allocator,
                                             .sim = s->sim };
     for (unsigned i = 0; i < SWARM_WORKERS; i++) made->workers[i] = (swarm_worker){ .runtime = made, .number = i };

@@ -9,6 +9,7 @@
  *   action.c    what happens in it: a table, to which every later capability of weir adds rows
  *   open.c      listening and connecting
  *   weather.c   what the network does
+ *   group.c     groups: their actions, and the books of their members
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
@@ -38,6 +39,8 @@ enum {
     SWARM_FORMATS = 3,
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
+    SWARM_GROUPS = 8,
+    SWARM_CASTS = 256, /* sends to one */
     SWARM_STRANDS = 8,
     SWARM_TASKS = 256,
     SWARM_TICKS = 16,
@@ -89,8 +92,9 @@ struct swarm_runtime {
     swarm_memory memory;
     /* What its callbacks said, to compare with its stats. */
     uint64_t accepted, connects, opened, messages, closed[WEIR_STATS_REASONS];
-    uint64_t alive;   /* connections before their on_close */
-    uint64_t refused; /* sends that returned WEIR_ESLOW */
+    uint64_t alive;       /* connections before their on_close */
+    uint64_t refused;     /* sends that returned WEIR_ESLOW */
+    uint64_t from_groups; /* messages of its groups that have come to anybody */
     swarm_worker workers[SWARM_WORKERS];
 };
 
@@ -125,6 +129,14 @@ typedef struct swarm_ledger {
     uint32_t count, room;
 } swarm_ledger;
 
+/* Of an end in a group. */
+typedef struct swarm_membership {
+    bool is_member, was_member;
+    uint32_t first; /* send to the group that it must get: those that were on their way it may */
+    uint32_t end;   /* when it left: the first that it must not get */
+    uint32_t next;  /* of those that have come to the other end */
+} swarm_membership;
+
 enum swarm_state { END_CONNECTING, END_OPEN, END_GONE };
 
 /* One end of a connection; the session of a weir_conn points at it. */
@@ -148,6 +160,7 @@ struct swarm_end {
 
     swarm_ledger sent[CHANNELS];
     uint32_t got[CHANNELS];
+    swarm_membership groups[SWARM_GROUPS];
     uint32_t skipped; /* REMOTE messages of the peer's that did not come, and later ones did */
     message_piece piece;
     uint64_t burst; /* bytes sent to its id since the network last moved */
@@ -183,6 +196,19 @@ typedef struct swarm_post {
     bool ran;
 } swarm_post;
 
+typedef struct swarm_cast {
+    int32_t except; /* the number of an end; -1: nobody's */
+    bool partial;   /* a worker had no room for it */
+} swarm_cast;
+
+typedef struct swarm_group {
+    weir_group *group; /* NULL: destroyed */
+    swarm_runtime *runtime;
+    unsigned number;
+    const message_format *format;
+    uint32_t count; /* sends */
+    swarm_cast casts[SWARM_CASTS];
+} swarm_group;
 typedef struct swarm_strand {
     swarm_runtime *runtime;
     weir_strand *strand; /* NULL: destroyed, which does not keep its tasks from running */
@@ -258,6 +284,7 @@ struct swarm {
     unsigned depth;                    /* callbacks that run: one at most */
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
+    unsigned made_groups;
     unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_strands, made_tasks, made_ticks,
         made_timers;
     message_format formats[SWARM_FORMATS];
@@ -266,6 +293,7 @@ struct swarm {
     swarm_end *ends[SWARM_ENDS];
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
+    swarm_group groups[SWARM_GROUPS];
     swarm_strand strands[SWARM_STRANDS];
     swarm_task tasks[SWARM_TASKS];
     swarm_tick ticks[SWARM_TICKS];
@@ -439,6 +467,24 @@ void judge_orderly(swarm *s);
 /* judge_all: all ends are over: do those of each connection agree? */
 void judge_all(swarm *s);
 
+/* ---- group.c ---- */
+
+/* Rows of the table of actions. */
+void act_group_create(swarm *s, swarm_end *end);
+void act_group_join(swarm *s, swarm_end *end);
+void act_group_leave(swarm *s, swarm_end *end);
+void act_group_add_id(swarm *s, swarm_end *end);
+void act_group_remove_id(swarm *s, swarm_end *end);
+void act_group_send(swarm *s, swarm_end *end);
+void act_group_destroy(swarm *s, swarm_end *end);
+
+/* group_take: a message of a group has come to this end. */
+void group_take(swarm_end *end, const message_label *label);
+
+/* group_check_owed: what its peer was a member for has come to it. group_judge_sizes: nothing moves: each group has the
+ * size that the books say. */
+void group_check_owed(const swarm_end *end);
+void group_judge_sizes(swarm *s);
 /* ---- logic.c ---- */
 
 /* act_logic, a row of the table: makes a server with an inbox, or destroys it. act_logic_more: a client more, some

@@ -34,8 +34,11 @@ typedef struct weir_runtime_options {
     /* Open connections in all. 0: as many as the process may have descriptors for, less 64. Otherwise the descriptor
      * limit is raised to fit, as far as the system lets it. The table is grown once, at creation. */
     uint32_t max_connections;
-    uint32_t max_posts;              /* of weir_post that wait for one worker; 0: 262,144 */
-    uint32_t stop_timeout_ms;        /* for connections to flush and close at a stop; the rest is reset; 0: 5 s */
+    uint32_t max_posts;       /* of weir_post that wait for one worker; 0: 262,144 */
+    uint32_t stop_timeout_ms; /* for connections to flush and close at a stop; the rest is reset; 0: 5 s */
+    /* Bytes of group sends that may wait for one worker, each message counting as 128 more; then weir_group_send is
+     * refused there. 0: 64 MiB. */
+    size_t group_backlog;
     weir_log_fn log;                 /* NULL: silent */
     void *log_data;                  /* for log */
     const weir_allocator *allocator; /* copied; NULL: jemalloc, an arena a worker, where built with it, else malloc */

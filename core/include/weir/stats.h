@@ -26,6 +26,8 @@ extern "C" {
     X(sends, counter, "Gathered writes")                                                     \
     X(sends_dropped, counter, "Messages dropped or refused: slow peer")                      \
     X(sends_dead, counter, "Messages of other threads to connections that had gone")         \
+    X(group_deliveries, counter, "Messages of weir_group_send queued for a member")          \
+    X(group_sends_empty, counter, "Messages of weir_group_send to no member")                \
     X(posts, counter, "Messages from other threads")                                         \
     X(ticks, counter, "Ticks that ran")                                                      \
     X(ticks_skipped, counter, "Ticks that came too late to run")                             \

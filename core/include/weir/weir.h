@@ -19,6 +19,7 @@
 #include <weir/connector.h>
 #include <weir/error.h>
 #include <weir/framing.h>
+#include <weir/group.h>
 #include <weir/inbox.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
