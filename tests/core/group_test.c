@@ -232,7 +232,7 @@ static void add_to_group(weir_conn *conn)
 /* A connection that still connects can be named, and so added. */
 Test(group, one_that_connects_gets_what_was_sent_meanwhile_when_it_is_open)
 {
-    seen s = { 0 };
+    seen s = { .group = NULL };
     room r = { .w = { .manual = true, .no_listener = true, .protocol = { .data = &s, .on_open = add_to_group } } };
     uint16_t port;
     char address[32];
@@ -299,7 +299,6 @@ Test(group, one_that_is_closed_while_it_connects_gets_nothing_and_that_is_counte
 
 typedef struct talk {
     weir_group *_Atomic group; /* set while its callbacks may already come */
-    room *r;
 } talk;
 
 static void talk_in_callback(weir_conn *conn, const void *bytes, size_t size)
@@ -314,7 +313,7 @@ static void talk_in_callback(weir_conn *conn, const void *bytes, size_t size)
 
 Test(group, in_callbacks_sends_and_group_sends_arrive_in_order)
 {
-    talk t = { 0 };
+    talk t = { .group = NULL };
     room r = { .w.protocol = { .on_message = talk_in_callback, .data = &t } };
     room_open(&r, 2, 2);
     t.group = r.group;
@@ -328,7 +327,7 @@ Test(group, in_callbacks_sends_and_group_sends_arrive_in_order)
 
 Test(group, a_send_in_a_callback_overtakes_none_of_the_same_thread_that_waits)
 {
-    talk t = { 0 };
+    talk t = { .group = NULL };
     room r = { .w = { .manual = true, .protocol = { .on_message = talk_in_callback, .data = &t } } };
     room_open(&r, 2, 1);
     t.group = r.group;
@@ -354,7 +353,7 @@ static void add_by_id_and_talk(weir_conn *conn, const void *bytes, size_t size)
 
 Test(group, an_addition_by_id_in_a_callback_stands_in_order_with_its_sends)
 {
-    talk t = { 0 };
+    talk t = { .group = NULL };
     room r = { .w.protocol = { .on_message = add_by_id_and_talk, .data = &t } };
     room_open(&r, 2, 1);
     t.group = r.group;
