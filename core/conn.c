@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/address.h"
+#include "core/alarm.h"
 #include "core/connector.h"
 #include "core/inbox.h"
 #include "core/listener.h"
@@ -55,6 +56,7 @@ static void destroy(weir_conn *conn)
     wr_connector *connector = conn->service->connector;
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
     wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
+    wr_alarms_drop(&conn->timers);
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);
@@ -81,6 +83,7 @@ static void leave_worker(weir_conn *conn)
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
     conn->state = WR_CONN_GONE;
+    wr_conn_leave_groups(conn); /* one that never opened is still in those that it was added to by its id */
     wr_add(&worker->counters.closed[-conn->error], 1);
     if (protocol->on_close) protocol->on_close(conn, (weir_reason){ conn->error, conn->system_error });
     if (protocol->inbox) wr_inbox_close(conn);
@@ -300,6 +303,7 @@ void wr_conn_close(weir_conn *conn, int error)
     if (conn->state != WR_CONN_OPEN) return;
     settle_reason(conn, error, 0);
     conn->state = WR_CONN_CLOSING;
+    wr_conn_leave_groups(conn);
     conn->slow = false;
     wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
     wr_conn_touch(conn);
@@ -309,6 +313,7 @@ static void close_socket(weir_conn *conn, bool reset)
 {
     conn->state = WR_CONN_GONE;
     conn->has_deadline = false;
+    wr_conn_leave_groups(conn);
     wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
 }
 

@@ -30,7 +30,7 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 224 bytes; with its slot (24) and its socket (48) an idle connection costs 296. Times are milliseconds of the
+/* 232 bytes; with its slot (32) and its socket (48) an idle connection costs 312. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -44,6 +44,7 @@ struct weir_conn {
     wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
     wr_outbox outbox;
     wr_tail *tail;
+    weir_timer *timers; /* the embedder's, which end with it */
     wr_addr peer;
     uint32_t number; /* of its slot */
     uint32_t received_ms;
@@ -125,6 +126,18 @@ static inline bool wr_conn_is_paused(const weir_conn *conn)
 static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)
 {
     return &conn->service->protocol;
+}
+
+/* wr_conn_is_sendable: whether a send would be taken, its limits apart. */
+static inline bool wr_conn_is_sendable(const weir_conn *conn)
+{
+    return conn->state <= WR_CONN_OPEN && !conn->write_dead && conn->error == 0;
+}
+
+/* wr_conn_leave_groups: it can be sent to no more. [worker] */
+static inline void wr_conn_leave_groups(weir_conn *conn)
+{
+    if (conn->slot->memberships) wr_members_leave_all(&conn->worker->owner.members, conn);
 }
 
 /* receive.c */

@@ -114,3 +114,13 @@ int64_t wr_framing_next(const weir_framing *framing, uint32_t max_message, const
         return size < max_message ? (int64_t)size : (int64_t)max_message;
     }
 }
+
+bool wr_framing_put_length(const weir_framing *framing, uint8_t *header, size_t body_size)
+{
+    uint64_t length = (uint64_t)body_size + (framing->counts_header ? framing->header_size : 0);
+    unsigned size = framing->length_size;
+    if (length < body_size || length >> 8 * size) return false;
+    for (unsigned i = 0; i < size; i++)
+        header[framing->length_offset + (framing->big_endian ? size - 1 - i : i)] = (uint8_t)(length >> 8 * i);
+    return true;
+}

@@ -26,6 +26,7 @@ static void run_posted(wr_worker *worker, wr_posted *posted)
 static void arrive(wr_worker *worker, wr_message *message)
 {
     wr_posted *posted = WR_CONTAINER_OF(message, wr_posted, message);
+    atomic_fetch_sub_explicit(&worker->shared.posted, 1, memory_order_relaxed);
     if (posted->delay_ms == 0) {
         run_posted(worker, posted);
         return;
@@ -53,8 +54,13 @@ int weir_post_after(weir_runtime *runtime, unsigned worker, uint64_t delay_ms, w
 {
     if (worker >= runtime->worker_count || !run) return WEIR_EINVAL;
     if (atomic_load_explicit(&runtime->shared.ended, memory_order_acquire)) return WEIR_ESTOPPED;
+    _Atomic uint32_t *places = &runtime->workers[worker].shared.posted;
+    if (!wr_place_take(places, runtime->options.max_posts)) return WEIR_ELIMIT;
     wr_posted *posted = wr_heap_alloc(&runtime->heap, sizeof *posted);
-    if (!posted) return WEIR_ENOMEM;
+    if (!posted) {
+        atomic_fetch_sub_explicit(places, 1, memory_order_relaxed);
+        return WEIR_ENOMEM;
+    }
     if (delay_ms > WR_TIMER_MAX_MS / 2) delay_ms = WR_TIMER_MAX_MS / 2; /* a million years */
     *posted = (wr_posted){ .message = { .run = arrive, .drop = drop },
                            .timer = { .tag = WR_TIMER_DELAYED },

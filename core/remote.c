@@ -33,12 +33,6 @@ static wr_slot *find_slot(const weir_runtime *runtime, weir_conn_id id, wr_worke
     return wr_slots_at(&(*worker)->slots, wr_id_slot(id));
 }
 
-static bool is_alive(const wr_slot *slot, weir_conn_id id)
-{
-    return atomic_load_explicit(&slot->shared.generation, memory_order_acquire) == wr_id_generation(id) ||
-           WR_BUG(stale_generation);
-}
-
 static size_t request_size(const wr_request *request)
 {
     return sizeof *request + (request->command == SEND ? request->size : 0);
@@ -64,7 +58,7 @@ static void run_request(wr_worker *worker, wr_message *message)
     wr_slot *slot = wr_slots_at(&worker->slots, wr_id_slot(request->id));
     bool is_send = request->command == SEND || request->command == SEND_BUF;
     if (is_send) atomic_fetch_sub_explicit(&slot->shared.queued, charge(request->size), memory_order_relaxed);
-    weir_conn *conn = is_alive(slot, request->id) ? slot->owner.conn : NULL;
+    weir_conn *conn = wr_slot_is_alive(slot, request->id) ? slot->owner.conn : NULL;
     /* Also for one that has gone: at worst the next one in the slot is told twice. */
     if (request->command == TELL_SLOW) atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
     if (!conn || conn->state == WR_CONN_GONE) {
@@ -97,7 +91,7 @@ static int command(weir_runtime *runtime, enum command what, weir_conn_id id)
     wr_worker *worker;
     wr_slot *slot = find_slot(runtime, id, &worker);
     if (!slot) return WEIR_EINVAL;
-    if (!is_alive(slot, id)) return 0;
+    if (!wr_slot_is_alive(slot, id)) return 0;
     wr_request *request = make_request(runtime, what, id, 0);
     if (!request) return WEIR_ENOMEM;
     wr_message_post(worker, &request->message);
@@ -125,7 +119,7 @@ static int refuse(weir_runtime *runtime, wr_slot *slot, weir_conn_id id)
     atomic_fetch_add_explicit(&worker->shared.refused_sends, 1, memory_order_relaxed);
     if (atomic_exchange_explicit(&slot->shared.slow_told, true, memory_order_relaxed)) return WEIR_ESLOW;
     /* Where no message went, the next refusal tries again; it may be of another connection, in the same slot. */
-    if (command(runtime, TELL_SLOW, id) != 0 || !is_alive(slot, id))
+    if (command(runtime, TELL_SLOW, id) != 0 || !wr_slot_is_alive(slot, id))
         atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
     return WEIR_ESLOW;
 }
@@ -135,7 +129,7 @@ static int send_to(weir_runtime *runtime, weir_conn_id id, const void *bytes, si
     wr_worker *worker;
     wr_slot *slot = find_slot(runtime, id, &worker);
     if (!slot || (!bytes && !buf && size > 0)) return WEIR_EINVAL;
-    if (!is_alive(slot, id)) {
+    if (!wr_slot_is_alive(slot, id)) {
         atomic_fetch_add_explicit(&worker->shared.dead_sends, 1, memory_order_relaxed);
         return 0;
     }

@@ -6,13 +6,17 @@
 #include <string.h>
 #include <weir/version.h>
 
+#include "core/group.h"
 #include "core/inbox.h"
 #include "core/listener.h"
 #include "core/log.h"
 #include "core/sim.h"
+#include "core/strand.h"
 
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
+    DEFAULT_GROUP_BACKLOG = 64 << 20,
+    DEFAULT_MAX_POSTS = 1 << 18,  /* 25 MB of them a worker */
     SPARE_DESCRIPTORS = 64,       /* for all that is no connection: queues, listeners, the embedder's files */
     PREGROWN_DESCRIPTORS = 65536, /* of a generous limit, as many are prepared: half a megabyte of kernel memory */
     LOG_LINE_MAX = 512,
@@ -122,11 +126,13 @@ static void free_runtime(weir_runtime *runtime)
     wr_heap heap = runtime->heap;
     weir_sim *sim = runtime->options.sim;
     for (unsigned i = 0; runtime->workers && i < runtime->worker_count; i++) wr_worker_destroy(&runtime->workers[i]);
+    wr_strands_free(runtime);
     while (runtime->listeners) {
         weir_listener *listener = runtime->listeners;
         runtime->listeners = listener->next;
         wr_listener_free(listener);
     }
+    wr_groups_free(runtime);
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);
@@ -137,7 +143,9 @@ static void fill_options(weir_runtime *runtime, const weir_runtime_options *opti
 {
     runtime->options = *options;
     runtime->options.allocator = NULL; /* the heap has its copy */
+    if (!runtime->options.max_posts) runtime->options.max_posts = DEFAULT_MAX_POSTS;
     if (!runtime->options.stop_timeout_ms) runtime->options.stop_timeout_ms = DEFAULT_STOP_TIMEOUT_MS;
+    if (!runtime->options.group_backlog) runtime->options.group_backlog = DEFAULT_GROUP_BACKLOG;
     runtime->worker_count = options->workers ? options->workers : options->manual || options->sim ? 1 : wr_os_cores();
     if (runtime->worker_count > WR_WORKERS_MAX) runtime->worker_count = WR_WORKERS_MAX;
     atomic_init(&runtime->shared.undrained, runtime->worker_count);

@@ -3,8 +3,10 @@
 #define WR_RUNTIME_H
 
 #include <stdatomic.h>
+#include <weir/group.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
+#include <weir/strand.h>
 
 #include "core/memory.h"
 #include "core/worker.h"
@@ -28,10 +30,13 @@ struct weir_runtime {
         _Atomic uint32_t next_worker;   /* weir_connect goes round */
         _Atomic uint32_t next_acceptor; /* balanced listeners go round */
         _Atomic uint32_t next_local;    /* local addresses go round */
+        _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
-    wr_mutex lock; /* for the lists of listeners and of inboxes */
+    wr_mutex lock; /* for the lists of listeners, inboxes, strands and groups */
     weir_listener *listeners;
     weir_inbox *inboxes;
+    weir_strand *strands;
+    weir_group *groups;
 };
 
 /* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */

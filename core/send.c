@@ -5,11 +5,6 @@
 #include "core/conn.h"
 #include "platform/bug.h"
 
-static bool is_sendable(const weir_conn *conn)
-{
-    return conn->state <= WR_CONN_OPEN && !conn->write_dead && conn->error == 0;
-}
-
 size_t weir_conn_queued(const weir_conn *conn)
 {
     return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
@@ -27,7 +22,8 @@ static void tell_slow(weir_conn *conn)
 
 void wr_conn_apply_slow_policy(weir_conn *conn)
 {
-    if (!is_sendable(conn)) return; /* it is ending, perhaps flushing: another thread's sends must not cut that */
+    if (!wr_conn_is_sendable(conn))
+        return; /* it is ending, perhaps flushing: another thread's sends must not cut that */
     switch (wr_conn_protocol(conn)->outbox.policy) {
     case WEIR_SLOW_DISCONNECT:
         wr_conn_fail(conn, WEIR_ESLOW, 0);
@@ -59,10 +55,9 @@ static int refuse_slow(weir_conn *conn)
     return WEIR_ESLOW;
 }
 
-int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
+/* Whether the limits leave room for `size` (at least 1) bytes. */
+static int admit(weir_conn *conn, size_t size)
 {
-    if (!is_sendable(conn)) return WEIR_ECLOSED;
-    if (size == 0) return 0;
     if (conn->dropping) watch_soft_limit(conn); /* other threads' bytes may be all that kept it above */
     if (conn->dropping) return refuse_slow(conn);
     size_t limit = wr_conn_protocol(conn)->outbox.hard_limit;
@@ -70,6 +65,11 @@ int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *b
         wr_conn_apply_slow_policy(conn);
         return refuse_slow(conn);
     }
+    return 0;
+}
+
+static int append(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
+{
     wr_pool *chunks = &conn->worker->owner.chunks;
     int error = buf ? wr_outbox_share(&conn->outbox, chunks, buf)
                     : wr_outbox_copy(&conn->outbox, chunks, bytes, (uint32_t)size);
@@ -78,9 +78,23 @@ int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *b
         return error;
     }
     wr_add(&conn->worker->counters.queued, size);
+    return 0;
+}
+
+static void appended(weir_conn *conn)
+{
     watch_soft_limit(conn);
     if (conn->state == WR_CONN_OPEN) wr_conn_touch(conn);
-    return 0;
+}
+
+int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
+{
+    if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
+    if (size == 0) return 0;
+    int error = admit(conn, size);
+    if (error == 0) error = append(conn, bytes, size, buf);
+    if (error == 0) appended(conn);
+    return error;
 }
 
 /* The peer reads no more. What it sent before may still be here, and is delivered first; then its end, or a deadline,
@@ -91,6 +105,7 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     wr_sub(&conn->worker->counters.queued, dropped);
     conn->write_dead = true;
     conn->slow = false;
+    wr_conn_leave_groups(conn);
     if (conn->state != WR_CONN_OPEN) return; /* it has its reason and its deadline */
     if (conn->end_told) {                    /* nothing can come any more, so nothing would find out */
         wr_conn_fail(conn, error, system_error);
@@ -127,6 +142,20 @@ int weir_send_buf(weir_conn *conn, weir_buf *buf)
     assert(wr_worker_here() == conn->worker);
     if (!buf) return WEIR_EINVAL;
     return wr_conn_enqueue(conn, buf->bytes, buf->size, buf);
+}
+
+int weir_send_header_buf(weir_conn *conn, const void *header, size_t size, weir_buf *body)
+{
+    assert(wr_worker_here() == conn->worker);
+    if (!body || (!header && size > 0)) return WEIR_EINVAL;
+    if (size == 0 || body->size == 0)
+        return wr_conn_enqueue(conn, size ? header : body->bytes, size + body->size, size ? NULL : body);
+    if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
+    int error = admit(conn, size <= SIZE_MAX - body->size ? size + body->size : SIZE_MAX);
+    if (error == 0) error = append(conn, header, size, NULL);
+    if (error == 0) error = append(conn, body->bytes, body->size, body);
+    if (error == 0) appended(conn);
+    return error;
 }
 
 void weir_close(weir_conn *conn)

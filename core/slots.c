@@ -52,6 +52,7 @@ wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit, uint32_t *number)
         *number = slots->free;
         slot = wr_slots_at(slots, *number);
         slots->free = slot->next_free;
+        slot->memberships = NULL;
         atomic_store_explicit(&slot->shared.hard_limit, hard_limit, memory_order_relaxed);
         /* Here and not when it was given back: a sender to the former connection may have come later than that. */
         atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);

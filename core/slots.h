@@ -10,6 +10,7 @@
 #include <weir/conn.h>
 
 #include "core/memory.h"
+#include "platform/bug.h"
 #include "platform/os.h"
 
 enum {
@@ -29,7 +30,10 @@ typedef struct wr_slot {
         _Atomic uint32_t hard_limit; /* of its outbox, for them */
         _Atomic bool slow_told;      /* its worker has been told that they found it full */
     } shared;
-    uint32_t next_free; /* under the lock */
+    union {
+        struct wr_member *memberships; /* of the connection in groups, core/members.h; its worker's */
+        uint32_t next_free;            /* while it has none; under the lock */
+    };
 } wr_slot;
 
 typedef struct wr_slots {
@@ -54,6 +58,13 @@ void wr_slots_give(wr_slots *slots, uint32_t number);
 
 /* wr_slots_at: the slot of a number, NULL beyond those ever taken. [any] */
 wr_slot *wr_slots_at(const wr_slots *slots, uint32_t number);
+
+/* wr_slot_is_alive: whether the slot still has the connection of that id. [any] */
+static inline bool wr_slot_is_alive(const wr_slot *slot, weir_conn_id id)
+{
+    return atomic_load_explicit(&slot->shared.generation, memory_order_acquire) == (uint32_t)id ||
+           WR_BUG(stale_generation);
+}
 
 /* wr_slots_count: all that were ever made; for walking over them. [owner] */
 uint32_t wr_slots_count(const wr_slots *slots);

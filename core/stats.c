@@ -7,18 +7,24 @@
 #include "core/log.h"
 #include "core/runtime.h"
 
-void wr_counters_pass(wr_counters *counters, uint64_t ns)
+void wr_histogram_add(wr_histogram *histogram, uint64_t ns)
 {
     uint64_t us = ns / 1000;
     unsigned bucket = 0;
     while (bucket < WEIR_STATS_BUCKETS - 1 && us >> bucket) bucket++;
-    wr_add(&counters->pass_us[bucket], 1);
-    wr_add(&counters->pass_ns_sum, ns);
+    wr_add(&histogram->buckets[bucket], 1);
+    wr_add(&histogram->ns_sum, ns);
 }
 
 static uint64_t load(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void wr_histogram_read(const wr_histogram *histogram, uint64_t *buckets, uint64_t *ns_sum)
+{
+    for (int i = 0; i < WEIR_STATS_BUCKETS; i++) buckets[i] += load(&histogram->buckets[i]);
+    *ns_sum += load(&histogram->ns_sum);
 }
 
 static void add_worker(const wr_worker *worker, weir_stats *out)
@@ -30,10 +36,13 @@ static void add_worker(const wr_worker *worker, weir_stats *out)
     out->connections += atomic_load_explicit(&worker->shared.load, memory_order_relaxed);
     out->memory += load(&worker->owner.arena.memory.used) + wr_slots_count(&worker->slots) * sizeof(wr_slot);
     out->sends_dead += load(&worker->shared.dead_sends);
+    out->group_sends_empty += load(&worker->shared.empty_group_sends);
     out->sends_dropped += load(&worker->shared.refused_sends);
     for (int i = 0; i < WEIR_STATS_REASONS; i++) out->closed[i] += load(&counters->closed[i]);
-    for (int i = 0; i < WEIR_STATS_BUCKETS; i++) out->pass_us[i] += load(&counters->pass_us[i]);
-    out->pass_ns_sum += load(&counters->pass_ns_sum);
+    wr_histogram_read(&counters->pass, out->pass_us, &out->pass_ns_sum);
+    wr_histogram_read(&counters->tick_late, out->tick_late_us, &out->tick_late_ns_sum);
+    uint64_t longest = load(&counters->tick_ns_max);
+    if (longest > out->tick_ns_max) out->tick_ns_max = longest;
 }
 
 int weir_stats_read_worker(const weir_runtime *runtime, unsigned worker, weir_stats *out)
@@ -90,23 +99,36 @@ static void print_closed(wr_text *text, const weir_stats *workers, unsigned coun
 }
 
 /* Seconds are printed as whole numbers: a double would follow the embedder's locale, and have a comma in some. */
-static void print_passes(wr_text *text, const weir_stats *workers, unsigned count)
+static void print_seconds(wr_text *text, const char *name, const char *suffix, unsigned worker, uint64_t ns)
+{
+    print(text, "weir_%s%s{worker=\"%u\"} %llu.%09u\n", name, suffix, worker, (unsigned long long)(ns / 1000000000),
+          (unsigned)(ns % 1000000000));
+}
+
+static void print_histogram(wr_text *text, const char *name, unsigned worker, const uint64_t *buckets, uint64_t ns_sum)
+{
+    uint64_t sum = 0;
+    for (int bucket = 0; bucket < WEIR_STATS_BUCKETS; bucket++) {
+        sum += buckets[bucket];
+        if (bucket == WEIR_STATS_BUCKETS - 1) break;
+        print(text, "weir_%s_bucket{worker=\"%u\",le=\"%u.%06u\"} %llu\n", name, worker, (1U << bucket) / 1000000,
+              (1U << bucket) % 1000000, (unsigned long long)sum);
+    }
+    print(text, "weir_%s_bucket{worker=\"%u\",le=\"+Inf\"} %llu\n", name, worker, (unsigned long long)sum);
+    print_seconds(text, name, "_sum", worker, ns_sum);
+    print(text, "weir_%s_count{worker=\"%u\"} %llu\n", name, worker, (unsigned long long)sum);
+}
+
+static void print_times(wr_text *text, const weir_stats *workers, unsigned count)
 {
     print(text, "# HELP weir_pass_seconds Time that a pass of the loop works\n# TYPE weir_pass_seconds histogram\n");
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t sum = 0;
-        for (int bucket = 0; bucket < WEIR_STATS_BUCKETS; bucket++) {
-            sum += workers[i].pass_us[bucket];
-            if (bucket == WEIR_STATS_BUCKETS - 1) break;
-            print(text, "weir_pass_seconds_bucket{worker=\"%u\",le=\"%u.%06u\"} %llu\n", i, (1U << bucket) / 1000000,
-                  (1U << bucket) % 1000000, (unsigned long long)sum);
-        }
-        print(text, "weir_pass_seconds_bucket{worker=\"%u\",le=\"+Inf\"} %llu\n", i, (unsigned long long)sum);
-        uint64_t ns = workers[i].pass_ns_sum;
-        print(text, "weir_pass_seconds_sum{worker=\"%u\"} %llu.%09u\n", i, (unsigned long long)(ns / 1000000000),
-              (unsigned)(ns % 1000000000));
-        print(text, "weir_pass_seconds_count{worker=\"%u\"} %llu\n", i, (unsigned long long)sum);
-    }
+    for (unsigned i = 0; i < count; i++)
+        print_histogram(text, "pass_seconds", i, workers[i].pass_us, workers[i].pass_ns_sum);
+    print(text, "# HELP weir_tick_late_seconds How late ticks began\n# TYPE weir_tick_late_seconds histogram\n");
+    for (unsigned i = 0; i < count; i++)
+        print_histogram(text, "tick_late_seconds", i, workers[i].tick_late_us, workers[i].tick_late_ns_sum);
+    print(text, "# HELP weir_tick_seconds_max The longest callback of a tick\n# TYPE weir_tick_seconds_max gauge\n");
+    for (unsigned i = 0; i < count; i++) print_seconds(text, "tick_seconds", "_max", i, workers[i].tick_ns_max);
 }
 
 size_t weir_stats_text(const weir_runtime *runtime, char *text, size_t capacity)
@@ -124,7 +146,7 @@ size_t weir_stats_text(const weir_runtime *runtime, char *text, size_t capacity)
     WEIR_STATS(WR_METRIC)
 #undef WR_METRIC
     print_closed(&out, workers, count);
-    print_passes(&out, workers, count);
+    print_times(&out, workers, count);
     wr_heap_free(&runtime->heap, workers, count * sizeof *workers);
     return out.length;
 }

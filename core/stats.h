@@ -5,16 +5,33 @@
 #include <stdatomic.h>
 #include <weir/stats.h>
 
+/* Times, by powers of two of a microsecond, and their sum. */
+typedef struct wr_histogram {
+    _Atomic uint64_t buckets[WEIR_STATS_BUCKETS];
+    _Atomic uint64_t ns_sum;
+} wr_histogram;
+
 typedef struct wr_counters {
 #define WR_COUNTER(name, kind, help) _Atomic uint64_t name;
     WEIR_STATS(WR_COUNTER)
 #undef WR_COUNTER
     _Atomic uint64_t closed[WEIR_STATS_REASONS];
-    _Atomic uint64_t pass_us[WEIR_STATS_BUCKETS];
-    _Atomic uint64_t pass_ns_sum;
+    wr_histogram pass;      /* how long the passes worked */
+    wr_histogram tick_late; /* how late the ticks began */
+    _Atomic uint64_t tick_ns_max;
 } wr_counters;
 
-/* wr_counters_pass: a pass of the loop worked for that long. [owner] */
-void wr_counters_pass(wr_counters *counters, uint64_t ns);
+/* wr_histogram_add: one more time. [owner] */
+void wr_histogram_add(wr_histogram *histogram, uint64_t ns);
+
+/* wr_histogram_read: adds all of it to what a public snapshot has. [any] */
+void wr_histogram_read(const wr_histogram *histogram, uint64_t *buckets, uint64_t *ns_sum);
+
+/* wr_raise: a maximum that one thread writes and others read. [owner] */
+static inline void wr_raise(_Atomic uint64_t *maximum, uint64_t n)
+{
+    if (n > atomic_load_explicit(maximum, memory_order_relaxed))
+        atomic_store_explicit(maximum, n, memory_order_relaxed);
+}
 
 #endif

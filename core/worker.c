@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/alarm.h"
 #include "core/conn.h"
 #include "core/listener.h"
 #include "core/post.h"
 #include "core/runtime.h"
 #include "core/sim.h"
+#include "core/tick.h"
 
 static _Thread_local wr_worker *here;
 
@@ -67,6 +69,7 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     int error = wr_arena_init(&worker->owner.arena, &runtime->heap);
     if (error) return error;
     wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
+    worker->owner.members.memory = options.memory;
     /* In the simulator each block is an allocation, which may fail, in every build alike. */
     wr_pool_init(&worker->owner.chunks, options.memory, WR_CHUNK_SIZE, options.sim ? 0 : WR_CHUNKS_KEPT);
     error = wr_slots_init(&worker->slots, &runtime->heap, capacity);
@@ -89,6 +92,8 @@ static void drop_timers(wr_worker *worker)
 void wr_worker_destroy(wr_worker *worker)
 {
     if (worker->cq) drop_timers(worker);
+    wr_ticks_drop(worker);
+    wr_alarms_drop(&worker->owner.alarms);
     wr_cq_destroy(worker->cq);
     wr_slots_destroy(&worker->slots);
     if (!worker->owner.chunks.memory) return; /* not even an arena */
@@ -138,6 +143,9 @@ static unsigned run_timers(wr_worker *worker)
         case WR_TIMER_DELAYED:
             wr_delayed_run(worker, timer);
             break;
+        case WR_TIMER_ALARM:
+            wr_alarm_expire(timer);
+            break;
         }
     }
     return count;
@@ -159,6 +167,8 @@ static void reconcile_dirty(wr_worker *worker)
 static uint64_t next_deadline(wr_worker *worker, uint64_t deadline_ns)
 {
     if (worker->owner.dirty) return WR_DEADLINE_NOW;
+    uint64_t tick_ns = wr_deadlines_next_ns(&worker->owner.ticks);
+    if (tick_ns < deadline_ns) deadline_ns = tick_ns;
     uint64_t due_ms = wr_wheel_next_ms(&worker->owner.wheel);
     if (due_ms >= UINT64_MAX / 1000000) return deadline_ns;
     uint64_t due_ns = due_ms * 1000000;
@@ -178,11 +188,12 @@ unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns)
     here = worker;
     set_now(worker);
     for (unsigned i = 0; i < count; i++) dispatch(worker, &completions[i]);
+    count += wr_ticks_run(worker);
     count += run_timers(worker);
     reconcile_dirty(worker);
     here = before;
     wr_add(&worker->counters.passes, 1);
-    wr_counters_pass(&worker->counters, wr_cq_now(worker->cq) - worker->owner.now_ns);
+    wr_histogram_add(&worker->counters.pass, wr_cq_now(worker->cq) - worker->owner.now_ns);
     return count;
 }
 

@@ -5,7 +5,9 @@
 
 #include <stdatomic.h>
 
+#include "core/deadline.h"
 #include "core/mailbox.h"
+#include "core/members.h"
 #include "core/memory.h"
 #include "core/slots.h"
 #include "core/stats.h"
@@ -21,9 +23,10 @@ enum {
 enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR };
 
 /* wr_timer.tag, likewise. */
-enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED };
+enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED, WR_TIMER_ALARM };
 
 typedef struct wr_acceptor wr_acceptor;
+typedef struct weir_timer weir_timer;
 
 struct wr_worker {
     weir_runtime *runtime;
@@ -32,7 +35,10 @@ struct wr_worker {
     struct {
         wr_arena arena;
         wr_wheel wheel;
+        wr_deadlines ticks;
+        weir_timer *alarms;   /* the embedder's timers that are no connection's */
         wr_pool chunks;       /* of the outboxes */
+        wr_members members;   /* of its connections in groups */
         uint64_t now_ns;      /* when this pass began */
         uint64_t now_ms;      /* the same for the wheel */
         weir_conn *dirty;     /* to be reconciled at the end of the pass */
@@ -45,8 +51,11 @@ struct wr_worker {
     } owner;
     struct {
         _Atomic uint32_t load;          /* connections that are here or on their way, for placement */
+        _Atomic uint32_t posted;        /* by weir_post, and not yet here: against max_posts */
         _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
         _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
+        _Atomic uint64_t group_queued;  /* against group_backlog: what waits here of groups' messages */
+        _Atomic uint64_t empty_group_sends;
     } shared;
     wr_slots slots;
     wr_counters counters;

@@ -350,6 +350,18 @@ Test(connector_end, a_stop_ends_those_that_are_still_connecting)
     raw_close(listener);
 }
 
+/* The most there are for a moment: a listener that has just accepted may be about to make its next socket. */
+static unsigned most_descriptors(void)
+{
+    unsigned most = 0;
+    for (int i = 0; i < 20; i++) {
+        unsigned now = raw_descriptors();
+        if (now > most) most = now;
+        weir_sleep_ms(5);
+    }
+    return most;
+}
+
 Test(connector_end, thousands_of_connects_and_aborts_leave_nothing_behind, .timeout = 60)
 {
     enum { ROUNDS = 30, EACH = 100 };
@@ -372,7 +384,7 @@ Test(connector_end, thousands_of_connects_and_aborts_leave_nothing_behind, .time
         WORLD_AWAIT(&client, client.closed == round * EACH);
         WORLD_AWAIT(&client, world_stats(&server).connections == 0 && world_stats(&client).connections == 0);
         if (round == ROUNDS / 3) {
-            descriptors = raw_descriptors();
+            descriptors = most_descriptors();
             memory = client.memory.used;
         }
     }

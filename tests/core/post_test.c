@@ -329,6 +329,28 @@ Test(post, wakes_a_worker_that_sleeps_until_a_later_one)
     world_stop(&w);
 }
 
+Test(post, that_finds_the_queue_full_is_refused_until_there_is_room)
+{
+    enum { MOST = 100 };
+    _Atomic unsigned counted = 0;
+    world w = { .manual = true, .runtime_options = { .max_posts = MOST } };
+    start(&w, 1);
+    for (unsigned i = 0; i < MOST; i++)
+        cr_assert_eq(weir_post_after(w.runtime, 0, i % 2 ? 3600000 : 0, count, &counted), 0);
+    cr_assert_eq(weir_post(w.runtime, 0, count, &counted), WEIR_ELIMIT);
+    cr_assert_eq(weir_post_after(w.runtime, 0, 1, count, &counted), WEIR_ELIMIT);
+    WORLD_AWAIT(&w, counted == MOST / 2);
+    /* Those that wait for their time have left the queue. */
+    for (unsigned i = 0; i < MOST; i++) cr_assert_eq(weir_post(w.runtime, 0, count, &counted), 0);
+    cr_assert_eq(weir_post(w.runtime, 0, count, &counted), WEIR_ELIMIT);
+    WORLD_AWAIT(&w, counted == MOST / 2 + MOST);
+    world_refuse(&w, 0);
+    for (unsigned i = 0; i < 2 * MOST; i++) cr_assert_eq(weir_post(w.runtime, 0, count, &counted), WEIR_ENOMEM);
+    world_refuse(&w, -1);
+    for (unsigned i = 0; i < MOST; i++) cr_assert_eq(weir_post(w.runtime, 0, count, &counted), 0);
+    world_stop(&w);
+}
+
 Test(post, a_hundred_thousand_that_wait_are_dropped_at_the_end)
 {
     enum { WAITING = 100000 };

@@ -15,7 +15,9 @@ static FILE *run(const char *name)
     for (char *c = command; *c; c++) { /* a '/' would be an option to the shell */
         if (*c == '/') *c = '\\';
     }
-    return _popen(command, "r");
+    FILE *program = _popen(command, "r");
+    return program ? program
+                   : _popen(command, "r"); /* as in run_windows.c: Wine cannot always, and can a moment later */
 #else
     snprintf(command, sizeof command, "'" WR_BREAK_RULE_PROGRAM "' %.60s 2>&1", name);
     return popen(command, "r");

@@ -284,42 +284,6 @@ static void act_abort(swarm *s, swarm_end *end)
     weir_abort(end->conn);
 }
 
-/* ---- posts ---- */
-
-static void post(swarm *s, uint64_t delay_ms)
-{
-    swarm_runtime *runtime = swarm_choose_runtime(s, true);
-    if (!runtime || s->made_posts == SWARM_POSTS) return;
-    unsigned worker = (unsigned)choose(&s->from, runtime->worker_count);
-    swarm_post *made = &s->posts[s->made_posts];
-    *made = (swarm_post){ .runtime = runtime,
-                          .worker = worker,
-                          .order = runtime->workers[worker].posted,
-                          .delay_ms = delay_ms,
-                          .due_ns = swarm_now(s) + delay_ms * SWARM_MS };
-    int error = delay_ms ? weir_post_after(runtime->runtime, worker, delay_ms, callback_posted, made)
-                         : weir_post(runtime->runtime, worker, callback_posted, made);
-    SWARM_CHECK(s,
-                error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
-                    (error == WEIR_ESTOPPED && runtime->stopping),
-                "weir_post returns %s", weir_error_name(error));
-    if (error) return;
-    s->made_posts++;
-    if (delay_ms == 0) runtime->workers[worker].posted++;
-}
-
-static void act_post(swarm *s, swarm_end *end)
-{
-    (void)end;
-    post(s, 0);
-}
-
-static void act_post_after(swarm *s, swarm_end *end)
-{
-    (void)end;
-    post(s, choose_from(&s->from, 1, 3000));
-}
-
 /* ---- the runtimes and the world ---- */
 
 static void act_make_runtime(swarm *s, swarm_end *end)
@@ -398,8 +362,23 @@ const swarm_action swarm_actions[] = {
     { "resume", 4, ON_CONN, act_resume },
     { "close", 3, ON_CONN, act_close },
     { "abort", 1, ON_CONN, act_abort },
-    { "post", 6, OUTSIDE | INSIDE, act_post },
-    { "post_after", 4, OUTSIDE | INSIDE, act_post_after },
+    { "post", 6, OUTSIDE | INSIDE, clock_post },
+    { "post_after", 4, OUTSIDE | INSIDE, clock_post_after },
+    { "start_tick", 1, OUTSIDE | INSIDE, clock_start_tick },
+    { "stop_tick", 1, OUTSIDE | INSIDE, clock_stop_tick },
+    { "make_strand", 1, OUTSIDE | INSIDE, clock_make_strand },
+    { "destroy_strand", 1, OUTSIDE | INSIDE, clock_destroy_strand },
+    { "post_to_strand", 6, OUTSIDE | INSIDE, clock_post_to_strand },
+    { "start_timer", 2, OUTSIDE | INSIDE, clock_start_timer },
+    { "start_conn_timer", 2, ON_CONN, clock_start_conn_timer },
+    { "free_timer", 1, OUTSIDE | INSIDE, clock_free_timer },
+    { "group_create", 3, OUTSIDE | INSIDE, act_group_create },
+    { "group_join", 12, ON_CONN, act_group_join },
+    { "group_leave", 2, ON_CONN, act_group_leave },
+    { "group_add_id", 8, OUTSIDE | INSIDE, act_group_add_id },
+    { "group_remove_id", 2, OUTSIDE | INSIDE, act_group_remove_id },
+    { "group_send", 12, OUTSIDE | INSIDE, act_group_send },
+    { "group_destroy", 1, OUTSIDE | INSIDE, act_group_destroy },
     { "make_runtime", 1, OUTSIDE, act_make_runtime },
     { "stop", 1, OUTSIDE | INSIDE, act_stop },
     { "destroy", 1, OUTSIDE, act_destroy },
@@ -409,7 +388,7 @@ const swarm_action swarm_actions[] = {
     { "cut", 2, OUTSIDE | INSIDE, act_cut },
     { "heal", 3, OUTSIDE | INSIDE, act_heal },
     { "logic", 3, OUTSIDE, act_logic },
-    { "logic_more", 21, OUTSIDE | INSIDE, act_logic_more },
+    { "logic_more", 8, OUTSIDE | INSIDE, act_logic_more },
 };
 
 const unsigned swarm_action_count = sizeof swarm_actions / sizeof *swarm_actions;

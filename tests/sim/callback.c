@@ -16,7 +16,7 @@ static void begin(swarm *s, const swarm_end *end, const char *what, uint64_t det
     swarm_say(s, "end %u: %s %" PRIu64, end->number, what, detail);
 }
 
-static void finish(swarm *s)
+void callback_leave(swarm *s)
 {
     s->depth--;
 }
@@ -91,7 +91,7 @@ static void open_end(swarm_end *end, weir_conn *conn)
     swarm_say(s, "end %u: %s to %s", end->number, end->local.text, end->remote.text);
     if (end->strict && !end->listener) (void)callback_send(end, end->format->least);
     react(end);
-    finish(s);
+    callback_leave(s);
 }
 
 static bool is_same_customer(const weir_address *a, const weir_address *b)
@@ -256,7 +256,7 @@ static void on_message(weir_conn *conn, const void *bytes, size_t size)
     if (end->strict) answer(end);
     end->has_message = true;
     react(end);
-    finish(s);
+    callback_leave(s);
 }
 
 static void on_end(weir_conn *conn)
@@ -269,7 +269,7 @@ static void on_end(weir_conn *conn)
     end_check_all_came(end, "at on_end");
     react(end);
     if (!end->asked_close && !end->asked_abort && (s->quiet || choose(&s->from, 2))) callback_close(end);
-    finish(s);
+    callback_leave(s);
 }
 
 static void on_slow(weir_conn *conn, size_t queued)
@@ -277,7 +277,7 @@ static void on_slow(weir_conn *conn, size_t queued)
     swarm_end *end = enter(conn, "on_slow", queued);
     SWARM_CHECK(end->s, end->protocol.outbox.policy == WEIR_SLOW_NOTIFY, "end %u gets on_slow", end->number);
     react(end);
-    finish(end->s);
+    callback_leave(end->s);
 }
 
 static void on_stop(weir_conn *conn)
@@ -289,7 +289,7 @@ static void on_stop(weir_conn *conn)
     if (!end_is_mute(end) && end->format->least <= end->protocol.outbox.hard_limit)
         (void)callback_send(end, end->format->least);
     end->stop_told = true;
-    finish(s);
+    callback_leave(s);
 }
 
 /* ---- on_close ---- */
@@ -317,9 +317,10 @@ static void close_end(swarm_end *end, weir_conn *conn, weir_reason reason)
     judge_close(end, reason);
     end->state = END_GONE;
     end->conn = NULL;
+    clock_forget_end(end);
     count_close(end->runtime, end->listener, reason);
     if (!s->quiet && choose(&s->from, 4) == 0) swarm_act(s, INSIDE, NULL);
-    finish(s);
+    callback_leave(s);
 }
 
 static void on_accepted_close(weir_conn *conn, weir_reason reason)
@@ -398,9 +399,9 @@ weir_protocol callback_protocol(swarm *s, const message_format *format, void *da
 
 /* ---- posts ---- */
 
-static void enter_post(swarm *s, const char *what)
+void callback_enter(swarm *s, const char *what)
 {
-    SWARM_CHECK(s, s->depth == 0, "a post runs inside of a callback");
+    SWARM_CHECK(s, s->depth == 0, "a %s runs inside of a callback", what);
     s->depth++;
     swarm_mix(s, (uint64_t)what[0]);
 }
@@ -423,7 +424,7 @@ void callback_posted(weir_runtime *runtime, void *data)
     swarm_runtime *own = post->runtime;
     swarm *s = own->s;
     uint64_t now_ns = swarm_now(s);
-    enter_post(s, "post");
+    callback_enter(s, "post");
     SWARM_CHECK(s, runtime == own->runtime && !post->ran, "a post runs twice, or elsewhere");
     post->ran = true;
     swarm_worker *worker = &own->workers[post->worker];
@@ -441,19 +442,19 @@ void callback_posted(weir_runtime *runtime, void *data)
         swarm_end *end = choose_open(s, own, post->worker);
         if (end) react(end);
     }
-    finish(s);
+    callback_leave(s);
 }
 
 static void for_each_open(swarm_worker *worker, void (*run)(swarm_end *end))
 {
     swarm_runtime *runtime = worker->runtime;
     swarm *s = runtime->s;
-    enter_post(s, "calm");
+    callback_enter(s, "calm");
     for (unsigned i = 0; i < s->made_ends; i++) {
         swarm_end *end = s->ends[i];
         if (end->runtime == runtime && end->worker == worker->number && end->state == END_OPEN) run(end);
     }
-    finish(s);
+    callback_leave(s);
 }
 
 static void calm_down(swarm_end *end)

@@ -102,6 +102,10 @@ static void take_message(swarm_end *end, const message_label *label)
 {
     swarm *s = end->s;
     bool is_shared = label->end == MESSAGE_SHARED;
+    if (!is_shared && label->end >= MESSAGE_GROUPS) {
+        group_take(end, label);
+        return;
+    }
     if (!is_shared) meet_by_message(end, label);
     swarm_end *peer = end->peer;
     SWARM_CHECK(s, peer, "end %u gets a message of end %u, and is connected to nobody", end->number, label->end);

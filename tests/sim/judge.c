@@ -254,6 +254,7 @@ static void check_owed(const swarm_end *end)
     SWARM_CHECK(end->s, end->got[REMOTE] == peer->sent[REMOTE].count || (peer->runtime && peer->protocol.outbox.policy),
                 "end %u has %u of %u messages that were sent by id through end %u, and all has been calm for long",
                 end->number, end->got[REMOTE], peer->sent[REMOTE].count, peer->number);
+    group_check_owed(end);
 }
 
 static void check_over(const swarm_end *end)
@@ -288,11 +289,8 @@ void judge_calm(swarm *s)
         check_owed(end);
         check_heard(end);
     }
-    for (unsigned i = 0; i < s->made_posts; i++) {
-        const swarm_post *post = &s->posts[i];
-        if (post->runtime->stopping || !post->runtime->runtime || post->due_ns > swarm_now(s)) continue;
-        SWARM_CHECK(s, post->ran, "a post of %" PRIu64 " ms has not run", post->delay_ms);
-    }
+    group_judge_sizes(s);
+    clock_judge(s);
 }
 
 void judge_orderly(swarm *s)
@@ -322,10 +320,12 @@ static uint64_t most_memory(const swarm_runtime *runtime)
 {
     const swarm *s = runtime->s;
     uint64_t most = 200 * 1024 * (runtime->worker_count + 1) + 10000 * s->made_listeners + 2000 * s->made_posts;
+    for (unsigned g = 0; g < s->made_groups; g++) most += 1000 + 500 * (uint64_t)s->groups[g].count;
+    most += 2000 * s->made_ticks + 1000 * (s->made_timers + s->made_strands + s->made_tasks);
     for (unsigned i = 0; i < s->made_ends; i++) {
         const swarm_end *end = s->ends[i];
         if (end->runtime != runtime || end->state == END_GONE) continue;
-        most += 4 * end->protocol.outbox.hard_limit + 3 * end->protocol.max_message + 4000;
+        most += 4 * end->protocol.outbox.hard_limit + 3 * end->protocol.max_message + 4000 + 100 * SWARM_GROUPS;
     }
     return most;
 }
@@ -356,6 +356,9 @@ void judge_runtime(const swarm_runtime *runtime, bool is_settled)
     SWARM_CHECK(s, stats.memory <= runtime->memory.used + 65536,
                 "runtime %u says that it has %" PRIu64 " bytes, of %" PRIu64, runtime->number, stats.memory,
                 runtime->memory.used);
+    SWARM_CHECK(s, stats.group_deliveries >= runtime->from_groups,
+                "runtime %u says that %" PRIu64 " messages of its groups were sent, and %" PRIu64 " have come",
+                runtime->number, stats.group_deliveries, runtime->from_groups);
     uint64_t most = most_memory(runtime);
     SWARM_CHECK(s, runtime->memory.used <= most, "runtime %u has %" PRIu64 " bytes, and its limits allow for %" PRIu64,
                 runtime->number, runtime->memory.used, most);

@@ -12,6 +12,7 @@ enum {
     MESSAGE_BODY_MIN = 12,          /* the numbers */
     MESSAGE_NUMBER_MAX = 1 << 24,   /* each is below */
     MESSAGE_SHARED = (1 << 24) - 1, /* `end` of a shared buffer, whose number is in `place` */
+    MESSAGE_GROUPS = 1 << 23,       /* and up: what was sent to the group of that number; `place`: the send */
     MESSAGE_MAX = 80 * 1024,        /* of any format */
 };
 

@@ -67,6 +67,7 @@ void swarm_make_runtime(swarm *s)
                                             .manual = made->manual,
                                             .stop_timeout_ms = (uint32_t)choose_from(from, 10, 5000),
                                             .max_connections = choose(from, 5) ? 0 : (uint32_t)choose_from(from, 1, 40),
+                                            .group_backlog = choose(from, 4) ? 0 : choose_from(from, 1, 20000),
                                             .allocator = &allocator,
                                             .sim = s->sim };
     for (unsigned i = 0; i < SWARM_WORKERS; i++) made->workers[i] = (swarm_worker){ .runtime = made, .number = i };
@@ -94,6 +95,7 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
     swarm_forget_bursts(s);
     weir_runtime_destroy(runtime->runtime);
     runtime->runtime = NULL;
+    clock_forget(runtime);
     uint64_t took_ns = swarm_now(s) - runtime->stop_ns;
     bool is_late = took_ns > runtime->options.stop_timeout_ms * SWARM_MS + 3 * SWARM_MS;
     /* One that was asked long ago has ended since, and whatever happens meanwhile moves the clock. */
@@ -235,6 +237,7 @@ static void calm(swarm *s)
     s->quiet = true;
     weather_calm(s);
     raw_calm(s);
+    clock_calm(s);
     post_to_all(s, callback_calm);
     swarm_run(s, CALM_S * SWARM_S);
     logic_calm(s);

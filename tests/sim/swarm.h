@@ -9,10 +9,12 @@
  *   action.c    what happens in it: a table, to which every later capability of weir adds rows
  *   open.c      listening and connecting
  *   weather.c   what the network does
+ *   group.c     groups: their actions, and the books of their members
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
  *   logic.c     a server with an inbox, and the logic thread that takes from it
+ *   clock.c     what runs on a worker at once, or at its time: posts, strands, ticks, timers
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
  *   memory.c    an allocator that counts, and finds wrong frees
  *   main.c      the program; tests/fuzz/swarm_fuzz.c: the same, with a fuzzer's bytes in place of the seed */
@@ -37,6 +39,12 @@ enum {
     SWARM_FORMATS = 3,
     SWARM_BUFFERS = 8,
     SWARM_POSTS = 256,
+    SWARM_GROUPS = 8,
+    SWARM_CASTS = 256, /* sends to one */
+    SWARM_STRANDS = 8,
+    SWARM_TASKS = 256,
+    SWARM_TICKS = 16,
+    SWARM_TIMERS = 64,
     SWARM_ACTIONS_MAX = 64,
     SWARM_CHARGE = 256, /* more than what a small message of another thread's counts for beyond its bytes */
 };
@@ -84,8 +92,9 @@ struct swarm_runtime {
     swarm_memory memory;
     /* What its callbacks said, to compare with its stats. */
     uint64_t accepted, connects, opened, messages, closed[WEIR_STATS_REASONS];
-    uint64_t alive;   /* connections before their on_close */
-    uint64_t refused; /* sends that returned WEIR_ESLOW */
+    uint64_t alive;       /* connections before their on_close */
+    uint64_t refused;     /* sends that returned WEIR_ESLOW */
+    uint64_t from_groups; /* messages of its groups that have come to anybody */
     swarm_worker workers[SWARM_WORKERS];
 };
 
@@ -120,6 +129,14 @@ typedef struct swarm_ledger {
     uint32_t count, room;
 } swarm_ledger;
 
+/* Of an end in a group. */
+typedef struct swarm_membership {
+    bool is_member, was_member;
+    uint32_t first; /* send to the group that it must get: those that were on their way it may */
+    uint32_t end;   /* when it left: the first that it must not get */
+    uint32_t next;  /* of those that have come to the other end */
+} swarm_membership;
+
 enum swarm_state { END_CONNECTING, END_OPEN, END_GONE };
 
 /* One end of a connection; the session of a weir_conn points at it. */
@@ -143,6 +160,7 @@ struct swarm_end {
 
     swarm_ledger sent[CHANNELS];
     uint32_t got[CHANNELS];
+    swarm_membership groups[SWARM_GROUPS];
     uint32_t skipped; /* REMOTE messages of the peer's that did not come, and later ones did */
     message_piece piece;
     uint64_t burst; /* bytes sent to its id since the network last moved */
@@ -177,6 +195,50 @@ typedef struct swarm_post {
     uint64_t delay_ms, due_ns;
     bool ran;
 } swarm_post;
+
+typedef struct swarm_cast {
+    int32_t except; /* the number of an end; -1: nobody's */
+    bool partial;   /* a worker had no room for it */
+} swarm_cast;
+
+typedef struct swarm_group {
+    weir_group *group; /* NULL: destroyed */
+    swarm_runtime *runtime;
+    unsigned number;
+    const message_format *format;
+    uint32_t count; /* sends */
+    swarm_cast casts[SWARM_CASTS];
+} swarm_group;
+typedef struct swarm_strand {
+    swarm_runtime *runtime;
+    weir_strand *strand; /* NULL: destroyed, which does not keep its tasks from running */
+    unsigned number;
+    uint32_t max_queued, posted, ran;
+    bool running;
+} swarm_strand;
+
+typedef struct swarm_task {
+    swarm_strand *strand;
+    uint32_t order;
+} swarm_task;
+
+typedef struct swarm_tick {
+    swarm_runtime *runtime;
+    weir_tick *tick; /* NULL: stopped */
+    weir_tick_options options;
+    unsigned number;
+    uint64_t count, last; /* callbacks, and the number of the last one */
+    uint64_t start_ns;    /* when number 0 would have been, by the first one */
+} swarm_tick;
+
+typedef struct swarm_timer {
+    swarm_runtime *runtime;
+    swarm_end *end;    /* whose it is; NULL: the runtime's */
+    weir_timer *timer; /* NULL: freed */
+    unsigned number;
+    bool is_armed;
+    uint64_t due_ns, repeat_ms;
+} swarm_timer;
 
 /* ---- actions (action.c) ---- */
 
@@ -222,13 +284,20 @@ struct swarm {
     unsigned depth;                    /* callbacks that run: one at most */
     unsigned budget;                   /* messages that may still be sent, */
     unsigned connects;                 /* and connections opened */
-    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts;
+    unsigned made_groups;
+    unsigned made_runtimes, made_listeners, made_ends, made_buffers, made_posts, made_strands, made_tasks, made_ticks,
+        made_timers;
     message_format formats[SWARM_FORMATS];
     swarm_runtime runtimes[SWARM_RUNTIMES];
     swarm_listener listeners[SWARM_LISTENERS];
     swarm_end *ends[SWARM_ENDS];
     swarm_buffer buffers[SWARM_BUFFERS];
     swarm_post posts[SWARM_POSTS];
+    swarm_group groups[SWARM_GROUPS];
+    swarm_strand strands[SWARM_STRANDS];
+    swarm_task tasks[SWARM_TASKS];
+    swarm_tick ticks[SWARM_TICKS];
+    swarm_timer timers[SWARM_TIMERS];
     swarm_raw *raws;
     swarm_logic *logic;
     unsigned made_logics;
@@ -348,12 +417,38 @@ void callback_posted(weir_runtime *runtime, void *data);
 void callback_calm(weir_runtime *runtime, void *data);
 void callback_part(weir_runtime *runtime, void *data);
 
+/* callback_enter, callback_leave: around a callback that is no connection's. */
+void callback_enter(swarm *s, const char *what);
+void callback_leave(swarm *s);
+
 /* callback_send: weir_send of a message of this size; whether it was accepted. Checks what it returned. */
 bool callback_send(swarm_end *end, uint32_t size);
 
 /* callback_resume: weir_conn_resume. callback_close: weir_close. */
 void callback_resume(swarm_end *end);
 void callback_close(swarm_end *end);
+
+/* ---- clock.c ---- */
+
+/* Actions, each on something chosen at random. */
+void clock_post(swarm *s, swarm_end *end);
+void clock_post_after(swarm *s, swarm_end *end);
+void clock_make_strand(swarm *s, swarm_end *end);
+void clock_destroy_strand(swarm *s, swarm_end *end);
+void clock_post_to_strand(swarm *s, swarm_end *end);
+void clock_start_tick(swarm *s, swarm_end *end);
+void clock_stop_tick(swarm *s, swarm_end *end);
+void clock_start_timer(swarm *s, swarm_end *end);
+void clock_start_conn_timer(swarm *s, swarm_end *end);
+void clock_free_timer(swarm *s, swarm_end *end);
+
+/* clock_calm: stops ticks and timers, so that calm need not be told in them. clock_judge: all that is due has run.
+ * clock_forget: those of a runtime that is gone;
+ * clock_forget_end: of a connection that is. */
+void clock_calm(swarm *s);
+void clock_judge(swarm *s);
+void clock_forget(const swarm_runtime *runtime);
+void clock_forget_end(const swarm_end *end);
 
 /* ---- judge.c ---- */
 
@@ -372,6 +467,24 @@ void judge_orderly(swarm *s);
 /* judge_all: all ends are over: do those of each connection agree? */
 void judge_all(swarm *s);
 
+/* ---- group.c ---- */
+
+/* Rows of the table of actions. */
+void act_group_create(swarm *s, swarm_end *end);
+void act_group_join(swarm *s, swarm_end *end);
+void act_group_leave(swarm *s, swarm_end *end);
+void act_group_add_id(swarm *s, swarm_end *end);
+void act_group_remove_id(swarm *s, swarm_end *end);
+void act_group_send(swarm *s, swarm_end *end);
+void act_group_destroy(swarm *s, swarm_end *end);
+
+/* group_take: a message of a group has come to this end. */
+void group_take(swarm_end *end, const message_label *label);
+
+/* group_check_owed: what its peer was a member for has come to it. group_judge_sizes: nothing moves: each group has the
+ * size that the books say. */
+void group_check_owed(const swarm_end *end);
+void group_judge_sizes(swarm *s);
 /* ---- logic.c ---- */
 
 /* act_logic, a row of the table: makes a server with an inbox, or destroys it. act_logic_more: a client more, some

@@ -6,7 +6,9 @@
 #define WEIR_BUFFER_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <weir/export.h>
+#include <weir/framing.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,6 +22,17 @@ WEIR_API weir_buf *weir_buf_create(size_t size);
 
 /* weir_buf_copy: a buffer that holds a copy of `size` bytes. Otherwise as weir_buf_create. [any] */
 WEIR_API weir_buf *weir_buf_copy(const void *bytes, size_t size);
+
+/* weir_buf_frame: a whole message of that framing around a copy of the body, framed once for all who get it: behind the
+ * header with its length, other bytes of which are 0, or in front of the delimiter; without framing the body as it is.
+ * Otherwise as weir_buf_create. [any]
+ * NULL also where the receiver would not cut it out again: the length field cannot say the size, the body has the
+ * delimiter in it, the framing is custom or none that weir_listen takes. */
+WEIR_API weir_buf *weir_buf_frame(const weir_framing *framing, const void *body, size_t size);
+
+/* weir_buf_packet: a packet of weir_framing_u16le_packet: its size, `id`, and a copy of the body, which has 65,531
+ * bytes at most. Otherwise as weir_buf_create. [any] */
+WEIR_API weir_buf *weir_buf_packet(uint16_t id, const void *body, size_t size);
 
 /* weir_buf_retain: takes another reference, and returns buf; NULL is fine. [any] */
 WEIR_API weir_buf *weir_buf_retain(weir_buf *buf);

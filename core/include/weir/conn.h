@@ -93,6 +93,11 @@ WEIR_API int weir_send(weir_conn *conn, const void *bytes, size_t size);
 /* weir_send_buf: as weir_send, but takes a reference instead of a copy. The caller keeps its own. [worker] */
 WEIR_API int weir_send_buf(weir_conn *conn, weir_buf *buf);
 
+/* weir_send_header_buf: `size` bytes of this connection's own, such as a sequence number, and behind them the buffer,
+ * which is shared: one message under the limits, both or neither. Otherwise as weir_send_buf. [worker]
+ * WEIR_EINVAL: body is NULL, or header is and size is not 0. */
+WEIR_API int weir_send_header_buf(weir_conn *conn, const void *header, size_t size, weir_buf *body);
+
 /* weir_send_to: weir_send from anywhere; in order among the sends of one thread to one connection. [any]
  * 0 also when the connection has gone: counted in stats.sends_dead. WEIR_ESLOW: the bytes queued for it are at
  * its hard limit. WEIR_ENOMEM, WEIR_EINVAL: nothing was queued. */

@@ -34,7 +34,11 @@ typedef struct weir_runtime_options {
     /* Open connections in all. 0: as many as the process may have descriptors for, less 64. Otherwise the descriptor
      * limit is raised to fit, as far as the system lets it. The table is grown once, at creation. */
     uint32_t max_connections;
-    uint32_t stop_timeout_ms;        /* for connections to flush and close at a stop; the rest is reset; 0: 5 s */
+    uint32_t max_posts;       /* of weir_post that wait for one worker; 0: 262,144 */
+    uint32_t stop_timeout_ms; /* for connections to flush and close at a stop; the rest is reset; 0: 5 s */
+    /* Bytes of group sends that may wait for one worker, each message counting as 128 more; then weir_group_send is
+     * refused there. 0: 64 MiB. */
+    size_t group_backlog;
     weir_log_fn log;                 /* NULL: silent */
     void *log_data;                  /* for log */
     const weir_allocator *allocator; /* copied; NULL: jemalloc, an arena a worker, where built with it, else malloc */
@@ -83,10 +87,12 @@ typedef void (*weir_post_fn)(weir_runtime *runtime, void *data);
 
 /* weir_post: runs `run(runtime, data)` on worker number `worker` (from 0). In order among the posts of one thread to
  * one worker; never from inside this call. What is still queued when the workers end does not run. [any]
- * WEIR_EINVAL: no such worker, or run is NULL. WEIR_ENOMEM. WEIR_ESTOPPED: the workers have ended. */
+ * WEIR_EINVAL: no such worker, or run is NULL. WEIR_ELIMIT: max_posts wait for the worker already; nothing was queued.
+ * WEIR_ENOMEM. WEIR_ESTOPPED: the workers have ended. */
 WEIR_API int weir_post(weir_runtime *runtime, unsigned worker, weir_post_fn run, void *data);
 
-/* weir_post_after: as weir_post, but not before `delay_ms` have passed. [any] */
+/* weir_post_after: as weir_post, but not before `delay_ms` have passed; once its worker has taken notice, it
+ * counts no more against max_posts. [any] */
 WEIR_API int weir_post_after(weir_runtime *runtime, unsigned worker, uint64_t delay_ms, weir_post_fn run, void *data);
 
 /* weir_sleep_ms: blocks the calling thread. For the embedder's own threads; never in a callback. [any] */

@@ -26,7 +26,12 @@ extern "C" {
     X(sends, counter, "Gathered writes")                                                     \
     X(sends_dropped, counter, "Messages dropped or refused: slow peer")                      \
     X(sends_dead, counter, "Messages of other threads to connections that had gone")         \
+    X(group_deliveries, counter, "Messages of weir_group_send queued for a member")          \
+    X(group_sends_empty, counter, "Messages of weir_group_send to no member")                \
     X(posts, counter, "Messages from other threads")                                         \
+    X(ticks, counter, "Ticks that ran")                                                      \
+    X(ticks_skipped, counter, "Ticks that came too late to run")                             \
+    X(tick_overruns, counter, "Ticks whose callback was still running at the next one")      \
     X(passes, counter, "Passes of the worker's loop")                                        \
     X(memory, gauge, "Bytes that the workers hold: connections, sockets, outboxes, buffers") \
     X(queued, gauge, "Bytes sent that the kernel has not yet taken")
@@ -41,9 +46,12 @@ typedef struct weir_stats {
 #define WEIR_STATS_FIELD(name, kind, help) uint64_t name;
     WEIR_STATS(WEIR_STATS_FIELD)
 #undef WEIR_STATS_FIELD
-    uint64_t closed[WEIR_STATS_REASONS];  /* connections that ended, by reason: closed[-WEIR_ESLOW] */
-    uint64_t pass_us[WEIR_STATS_BUCKETS]; /* histogram of the time that a pass works, without its wait */
-    uint64_t pass_ns_sum;                 /* and its sum, in nanoseconds */
+    uint64_t closed[WEIR_STATS_REASONS];       /* connections that ended, by reason: closed[-WEIR_ESLOW] */
+    uint64_t pass_us[WEIR_STATS_BUCKETS];      /* histogram of the time that a pass works, without its wait */
+    uint64_t pass_ns_sum;                      /* and its sum, in nanoseconds */
+    uint64_t tick_late_us[WEIR_STATS_BUCKETS]; /* histogram of how late ticks began; see weir_tick_report for one */
+    uint64_t tick_late_ns_sum;                 /* and its sum */
+    uint64_t tick_ns_max;                      /* the longest callback of a tick; of all workers the longest */
 } weir_stats;
 
 /* weir_stats_read: the sum over all workers. [any] */

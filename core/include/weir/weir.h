@@ -19,10 +19,14 @@
 #include <weir/connector.h>
 #include <weir/error.h>
 #include <weir/framing.h>
+#include <weir/group.h>
 #include <weir/inbox.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
 #include <weir/stats.h>
+#include <weir/strand.h>
+#include <weir/tick.h>
+#include <weir/timer.h>
 #include <weir/version.h>
 
 #endif

@@ -6,6 +6,7 @@
  *   throttle            the next connect asks for small kernel buffers, on the server's side too
  *   send TEXT           \n and \xHH stand for bytes
  *   expect TEXT         receives exactly that
+ *   await TEXT          receives until that has come, after any bytes
  *   flood SIZE LAG      sends SIZE bytes of a pattern and receives it back, LAG bytes behind
  *   settle              waits until the server has read all that was sent (IPv4)
  *   rest                receives, slowly, what flood is still owed
@@ -196,6 +197,20 @@ static void do_expect(char **arguments)
         got += (size_t)count;
     }
     if (memcmp(bytes, expected, size) != 0) fail("'%.*s' came instead of '%s'", (int)size, bytes, arguments[0]);
+}
+
+static void do_await(char **arguments)
+{
+    size_t size = decode(arguments[0]), got = 0;
+    int64_t end_ms = now_ms() + STEP_MS;
+    memcpy(expected, bytes, size);
+    do {
+        if (got == size) memmove(bytes, bytes + 1, --got);
+        ssize_t count = recv(current, bytes + got, size - got, 0);
+        if (count <= 0) fail("%s", why_receive_failed(count));
+        if (now_ms() > end_ms) fail("'%s' did not come", arguments[0]);
+        got += (size_t)count;
+    } while (got < size || memcmp(bytes, expected, size) != 0);
 }
 
 /* The pattern at `offset` of the stream. 251 is prime, so that lost or doubled blocks of any usual size show. */
@@ -408,6 +423,7 @@ static const struct step {
     { "throttle", 0, do_throttle },
     { "send", 1, do_send },
     { "expect", 1, do_expect },
+    { "await", 1, do_await },
     { "flood", 2, do_flood },
     { "settle", 0, do_settle },
     { "rest", 0, do_rest },
