@@ -67,7 +67,7 @@ Test(inbox_full, many_connections_and_a_slow_logic_thread_lose_nothing, .timeout
     for (int i = 0; i < PEERS; i++) senders[i].peer = world_connect(&l.w);
     send_the_rest(&l, senders, PEERS, LINES);
     LOGIC_AWAIT(&l, l.messages == PEERS * LINES);
-    cr_assert_gt(world_stats(&l.w).inbox_stops, PEERS, "it was never full");
+    cr_assert_gt(world_stats(&l.w).inbox_stops, 0, "it was never full"); /* how often depends on who is quicker */
     cr_assert_leq(l.most_bytes, MAX + WORKERS * QUEUED);
     /* Beside the inbox: a connection with its events, tail, socket and slot, and a worker's buffers. */
     cr_assert_leq(l.w.memory.peak, MAX + PEERS * READ + WORKERS * 512 * 1024);
