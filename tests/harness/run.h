@@ -19,6 +19,7 @@ typedef struct wr_child {
     uint64_t deadline_ms; /* the runner's */
     intptr_t process;     /* the system's */
     intptr_t group;       /* the system's, where what the test starts has a handle of its own */
+    bool restarted;       /* the system's: its first process could not begin */
 } wr_child;
 
 typedef struct wr_child_end {

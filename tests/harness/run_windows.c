@@ -93,6 +93,26 @@ bool wr_child_start(wr_child *child, const wr_test *test)
     return true;
 }
 
+/* With this status a process has ended before any code of its own ran: now and then Wine cannot load its libraries, on
+ * a busy machine, and can a moment later. */
+static bool could_not_begin(const wr_child_end *end)
+{
+    const DWORD dll_init_failed = 0xC0000142;
+    return (DWORD)end->status == dll_init_failed;
+}
+
+/* Once a test. */
+static bool start_again(wr_child *child)
+{
+    wr_child again;
+    if (child->restarted || !wr_child_start(&again, child->test)) return false;
+    again.deadline_ms = child->deadline_ms;
+    again.restarted = true;
+    fclose(child->output);
+    *child = again;
+    return true;
+}
+
 static void take_end(const wr_child *child, wr_child_end *end)
 {
     const DWORD exceptions = 0xC0000000; /* the smallest number of one; a process that it ends has it as its status */
@@ -119,7 +139,9 @@ int wr_child_wait(wr_child *children, int count, uint64_t deadline_ms, wr_child_
     DWORD timeout_ms = left_ms < INFINITE ? (DWORD)left_ms : INFINITE;
     DWORD result = WaitForMultipleObjects(running, processes, FALSE, timeout_ms);
     if (result >= running) return -1; /* WAIT_TIMEOUT */
-    take_end(&children[numbers[result]], end);
+    wr_child *ended = &children[numbers[result]];
+    take_end(ended, end);
+    if (could_not_begin(end) && start_again(ended)) return wr_child_wait(children, count, deadline_ms, end);
     return numbers[result];
 }
 

@@ -85,7 +85,7 @@ wait_line() {
     fail "$1 did not print '$2'"
 }
 
-# wait_exit NAME STATUS: waits until NAME has ended, which closes its output, with that status.
+# wait_exit NAME STATUS...: waits until NAME has ended, which closes its output, with one of those.
 wait_exit() {
     local line left read_status=142 until=$((SECONDS + limit_s)) # as of a read that was too late
     while left=$((until - SECONDS)) && ((left > 0)); do
@@ -98,7 +98,7 @@ wait_exit() {
     wait "${pids[$1]}"
     local status=$?
     unset "pids[$1]"
-    [ "$status" -eq "$2" ] || fail "$1 ended with $status instead of $2"
+    [[ " ${*:2} " == *" $status "* ]] || fail "$1 ended with $status instead of ${*:2}"
 }
 
 # stop NAME [SIGNAL]: asks it to stop, which a server of weir's does in good order.
