@@ -155,7 +155,10 @@ void wr_conn_free_tail(weir_conn *conn);
 /* wr_conn_enqueue: weir_send or weir_send_buf: `buf`, or else a copy of the bytes. [worker] */
 int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf);
 
-/* wr_conn_sent: the send in flight has completed. [worker] */
+/* wr_conn_landed: all of the batch in flight is with the kernel. [worker] */
+void wr_conn_landed(weir_conn *conn);
+
+/* wr_conn_sent: the completion of the send in flight has come. [worker] */
 void wr_conn_sent(weir_conn *conn, int error, int system_error);
 
 /* wr_conn_apply_slow_policy: it has been over its limits for too long, or a send did not fit. [worker] */

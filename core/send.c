@@ -116,15 +116,29 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     wr_conn_limit_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms); /* that of the handshake may be nearer */
 }
 
-void wr_conn_sent(weir_conn *conn, int error, int system_error)
+static uint32_t free_flight(weir_conn *conn)
 {
     uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.chunks);
     wr_sub(&conn->worker->counters.queued, bytes);
-    if (conn->state == WR_CONN_GONE) return;
+    return bytes;
+}
+
+void wr_conn_landed(weir_conn *conn)
+{
+    wr_add(&conn->worker->counters.bytes_sent, free_flight(conn));
+    if (conn->slow) watch_soft_limit(conn);
+}
+
+void wr_conn_sent(weir_conn *conn, int error, int system_error)
+{
+    if (conn->state == WR_CONN_GONE) {
+        free_flight(conn);
+        return;
+    }
     if (error == 0) {
-        wr_add(&conn->worker->counters.bytes_sent, bytes);
-        if (conn->slow) watch_soft_limit(conn);
+        wr_conn_landed(conn);
     } else {
+        free_flight(conn);
         stop_sending(conn, error, system_error);
     }
     if ((conn->outbox.waiting && !WR_BUG(lost_wakeup)) || conn->rearm || conn->state != WR_CONN_OPEN)

@@ -95,6 +95,15 @@ wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind);
 /* wr_epoll_finish: the operation has its result, which the next wait delivers. */
 void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error);
 
+/* wr_epoll_finish_submit: it has succeeded within its submit. */
+static inline void wr_epoll_finish_submit(wr_epoll *cq, wr_op *op)
+{
+    if (op->prompt)
+        op->pending = false;
+    else
+        wr_epoll_finish(cq, op, 0, 0);
+}
+
 /* wr_epoll_finish_system: the same, with a system's code to be mapped. */
 void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error);
 

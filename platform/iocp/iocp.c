@@ -54,8 +54,7 @@ wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op)
     return s->out;
 }
 
-/* The operation is the caller's to finish. */
-static wr_op *give_back(wr_iocp *cq, wr_iocp_socket *s)
+wr_op *wr_iocp_give_back(wr_iocp *cq, wr_iocp_socket *s)
 {
     wr_op *op = s->out->op;
     wr_pool_put(&cq->owner.outgoing, s->out);
@@ -65,7 +64,7 @@ static wr_op *give_back(wr_iocp *cq, wr_iocp_socket *s)
 
 void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code)
 {
-    wr_iocp_finish_system(cq, give_back(cq, s), code);
+    wr_iocp_finish_system(cq, wr_iocp_give_back(cq, s), code);
 }
 
 /* The one place where a closed socket ends: with its last flight. Until then Windows reads what is being sent, and
@@ -76,7 +75,7 @@ static void finish_closing(wr_iocp *cq, wr_iocp_socket *s)
     if (s->kind == WR_IOCP_LISTENER)
         wr_iocp_free_accepts(cq, s);
     else if (s->out)
-        wr_iocp_finish(cq, give_back(cq, s), WEIR_ECANCELED, 0);
+        wr_iocp_finish(cq, wr_iocp_give_back(cq, s), WEIR_ECANCELED, 0);
     if (s->in) wr_iocp_finish(cq, s->in, 0, 0);
     s->kind = WR_IOCP_FREE;
     if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);
