@@ -11,7 +11,7 @@
 #include "core/runtime.h"
 #include "platform/bug.h"
 
-_Static_assert(sizeof(weir_conn) <= 240, "an idle connection stays small");
+_Static_assert(sizeof(weir_conn) <= 208, "an idle connection stays small");
 
 static size_t conn_size(const wr_service *service)
 {

@@ -77,15 +77,19 @@ enum wr_op_kind { WR_OP_NONE, WR_OP_ACCEPT, WR_OP_CONNECT, WR_OP_RECV, WR_OP_SEN
  * first use. A finished one may be submitted again as it is. */
 struct wr_op {
     wr_op *next; /* in one of the backend's lists */
-    int32_t error;
-    int32_t system_error;
-    uint32_t slot; /* of its socket */
-    uint8_t kind;  /* enum wr_op_kind of the last submit */
-    bool pending;  /* from submit to final completion */
-    uint8_t tag;   /* the caller's: which of its objects this is embedded in */
-    bool prompt;   /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is false
-                      after it then, and no completion follows (docs/decisions/0003) */
+    union {
+        uint32_t slot;        /* of its socket, */
+        int32_t system_error; /* until it has failed */
+    };
+    int8_t error;     /* 0 until it has failed */
+    uint8_t kind;     /* enum wr_op_kind of the last submit */
+    uint8_t tag;      /* the caller's: which of its objects this is embedded in */
+    bool pending : 1; /* from submit to final completion */
+    bool prompt : 1;  /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
+                         false  after it then, and no completion follows (docs/decisions/0003) */
 };
+
+_Static_assert(sizeof(wr_op) == sizeof(wr_op *) + 8, "a connection has three of them");
 
 #define WR_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 

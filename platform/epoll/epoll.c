@@ -128,7 +128,7 @@ static unsigned take_done(wr_epoll *cq, wr_completion *out, unsigned capacity)
     while (count < capacity) {
         wr_op *op = wr_done_take(&cq->owner.done);
         if (!op) break;
-        out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+        out[count] = wr_done_completion(op);
         if (op->kind == WR_OP_CONNECT && op->error == 0) {
             out[count].connected.slot = op->slot;
             out[count].connected.generation = wr_epoll_slot(cq, op->slot)->record.generation;

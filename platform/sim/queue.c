@@ -123,7 +123,7 @@ static void free_socket(wr_sim_queue *queue, wr_sim_socket *socket)
 
 static void deliver(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, wr_completion *out)
 {
-    *out = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+    *out = wr_done_completion(op);
     if (!socket) return;
     if (op->kind == WR_OP_SEND) check_sent(socket);
     if (op->kind == WR_OP_RECV && op->error == 0) {
@@ -403,7 +403,7 @@ static void sim_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op)
 static void sim_cancel(wr_cq *cq, wr_op *op)
 {
     wr_sim_queue *queue = enter(cq);
-    if (op->pending && op->slot != WR_NO_SLOT) {
+    if (wr_op_has_slot(op)) {
         wr_sim_socket *socket = wr_sim_socket_at(queue->own, op->slot);
         bool is_cancellable = op->kind == WR_OP_ACCEPT || op->kind == WR_OP_CONNECT;
         WR_SIM_RULE(is_cancellable, "only accepts and connects are cancelled");
