@@ -43,6 +43,7 @@ typedef struct wr_socket {
     bool registered : 1;   /* with epoll */
     bool wants_out : 1;    /* registered for EPOLLOUT too */
     bool queued : 1;       /* in the ready list */
+    bool delays : 1;       /* has Nagle's algorithm, which is no use to a server that gathers its writes */
     bool readable : 1;     /* the next read may find something */
     bool writable : 1;     /* the kernel said so since the last short write */
     bool ended : 1;        /* FIN, RST or an error was announced: readable until a read says what it is. The end may

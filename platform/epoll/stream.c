@@ -7,6 +7,7 @@
 
 #include "platform/epoll/epoll.h"
 #include "platform/error_map.h"
+#include "platform/posix/socket.h"
 
 #define STREAM_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
@@ -160,6 +161,10 @@ void wr_epoll_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
     wr_socket *s = wr_epoll_get(cq, sock);
     assert(!s->out && slices && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
     wr_op_begin(op, WR_OP_SEND, sock.slot);
+    if (s->delays) { /* before the first send, not at the connect: one that says nothing saves the call */
+        wr_socket_send_undelayed(s->fd);
+        s->delays = false;
+    }
     s->kind = WR_SOCKET_STREAM;
     s->out = op;
     s->slice = slices;
