@@ -61,8 +61,8 @@ static void destroy(weir_conn *conn)
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);
-        wr_outbox_landed(&conn->outbox, &worker->owner.chunks);
-        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.chunks);
+        wr_outbox_landed(&conn->outbox, &worker->owner.segments);
+        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->number);
     free_conn(conn);
@@ -356,7 +356,7 @@ static void tell_end(weir_conn *conn)
     if (conn->end_told || conn->state != WR_CONN_OPEN) return;
     conn->end_told = true;
     if (WR_BUG(half_close_drops_sends))
-        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks));
+        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments));
     if (conn->write_dead) {
         wr_conn_fail(conn, 0, 0);
         return;

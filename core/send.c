@@ -70,9 +70,9 @@ static int admit(weir_conn *conn, size_t size)
 
 static int append(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
 {
-    wr_pool *chunks = &conn->worker->owner.chunks;
-    int error = buf ? wr_outbox_share(&conn->outbox, chunks, buf)
-                    : wr_outbox_copy(&conn->outbox, chunks, bytes, (uint32_t)size);
+    wr_segments *segments = &conn->worker->owner.segments;
+    int error = buf ? wr_outbox_share(&conn->outbox, segments, buf)
+                    : wr_outbox_copy(&conn->outbox, segments, bytes, (uint32_t)size);
     if (error) {
         wr_conn_fail(conn, error, 0);
         return error;
@@ -101,7 +101,7 @@ int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *b
  * ends the connection with this reason. */
 static void stop_sending(weir_conn *conn, int error, int system_error)
 {
-    uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks);
+    uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments);
     wr_sub(&conn->worker->counters.queued, dropped);
     conn->write_dead = true;
     conn->slow = false;
@@ -118,7 +118,7 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
 
 static uint32_t free_flight(weir_conn *conn)
 {
-    uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.chunks);
+    uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.segments);
     wr_sub(&conn->worker->counters.queued, bytes);
     return bytes;
 }
