@@ -98,9 +98,8 @@ static void leave_worker(weir_conn *conn)
     wr_worker_check_drained(worker);
 }
 
-void wr_conn_touch(weir_conn *conn)
+void wr_conn_mark_dirty(weir_conn *conn)
 {
-    if (conn->dirty) return;
     wr_worker *worker = conn->worker;
     conn->dirty = true;
     conn->dirty_next = NULL;
@@ -411,7 +410,7 @@ void wr_conn_reconcile(weir_conn *conn)
     if (conn->state == WR_CONN_CONNECTING) return;
     if (conn->tell_slow && conn->state == WR_CONN_OPEN) {
         conn->tell_slow = false;
-        protocol->on_slow(conn, weir_conn_queued(conn));
+        protocol->on_slow(conn, wr_conn_queued(conn));
     }
     if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
     if (conn->peer_ended && !wr_conn_is_paused(conn)) tell_end(conn);

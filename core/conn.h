@@ -94,8 +94,20 @@ void wr_conn_expire(weir_conn *conn);
 /* wr_conn_reconcile: makes what is submitted match what is desired. At the end of the pass. [worker] */
 void wr_conn_reconcile(weir_conn *conn);
 
+/* wr_conn_mark_dirty: for wr_conn_touch. [worker] */
+void wr_conn_mark_dirty(weir_conn *conn);
+
 /* wr_conn_touch: reconcile it at the end of this pass. [worker] */
-void wr_conn_touch(weir_conn *conn);
+static inline void wr_conn_touch(weir_conn *conn)
+{
+    if (!conn->dirty) wr_conn_mark_dirty(conn);
+}
+
+/* wr_conn_queued: bytes in its outbox, and on their way there from other threads. [worker] */
+static inline size_t wr_conn_queued(const weir_conn *conn)
+{
+    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+}
 
 /* wr_conn_close: the orderly end, with `error` as the reason; of no effect on one that is ending. [worker] */
 void wr_conn_close(weir_conn *conn, int error);

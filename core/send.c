@@ -7,7 +7,7 @@
 
 size_t weir_conn_queued(const weir_conn *conn)
 {
-    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+    return wr_conn_queued(conn);
 }
 
 /* on_slow is due: from the loop, never inside the embedder's own call; once until the outbox is back under its soft
@@ -40,7 +40,7 @@ void wr_conn_apply_slow_policy(weir_conn *conn)
 /* Above the soft limit the clock runs; back under it everything about slowness is forgotten. */
 static void watch_soft_limit(weir_conn *conn)
 {
-    bool over = weir_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
+    bool over = wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
     if (over == conn->slow) return;
     conn->slow = over;
     conn->dropping = conn->slow_told = false;
@@ -61,7 +61,7 @@ static int admit(weir_conn *conn, size_t size)
     if (conn->dropping) watch_soft_limit(conn); /* other threads' bytes may be all that kept it above */
     if (conn->dropping) return refuse_slow(conn);
     size_t limit = wr_conn_protocol(conn)->outbox.hard_limit;
-    if (size > limit || weir_conn_queued(conn) > limit - size) {
+    if (size > limit || wr_conn_queued(conn) > limit - size) {
         wr_conn_apply_slow_policy(conn);
         return refuse_slow(conn);
     }

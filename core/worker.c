@@ -188,7 +188,7 @@ unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns)
     here = worker;
     set_now(worker);
     for (unsigned i = 0; i < count; i++) dispatch(worker, &completions[i]);
-    count += wr_ticks_run(worker);
+    if (wr_deadlines_next_ns(&worker->owner.ticks) <= worker->owner.now_ns) count += wr_ticks_run(worker);
     count += run_timers(worker);
     reconcile_dirty(worker);
     here = before;
