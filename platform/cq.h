@@ -94,7 +94,7 @@ typedef struct wr_send_batch {
 
 enum {
     WR_DATAGRAM_MAX = 65507,   /* bytes of a datagram's data: what IPv4 leaves of 64 KiB */
-    WR_DATAGRAMS_LEASED = 256, /* datagrams that one RECV_FROM delivers */
+    WR_DATAGRAMS_LEASED = 512, /* datagrams that one RECV_FROM delivers */
 };
 
 enum wr_op_kind {

@@ -20,10 +20,16 @@ typedef struct wr_lease {
     uint8_t bytes[WR_LEASE_BYTES];
 } wr_lease;
 
-/* wr_lease_room: how many places of `size` bytes (at least 1) there are for one system call. */
+/* wr_lease_place: the distance between two places for datagrams of up to `size` bytes: each begins aligned. */
+static inline uint32_t wr_lease_place(uint32_t size)
+{
+    return (size + 15) & ~UINT32_C(15);
+}
+
+/* wr_lease_room: how many such places there are for one system call; `size` is at least 1. */
 static inline unsigned wr_lease_room(uint32_t size)
 {
-    uint32_t room = WR_LEASE_BYTES / size;
+    uint32_t room = WR_LEASE_BYTES / wr_lease_place(size);
     return room < WR_LEASE_CALL_MAX ? room : WR_LEASE_CALL_MAX;
 }
 
