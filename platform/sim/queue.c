@@ -79,15 +79,14 @@ void wr_sim_finish(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, int er
 
 /* ---- leased buffers ---- */
 
-uint8_t *wr_sim_lease_get(wr_sim_queue *queue)
+uint8_t *wr_sim_lease_get(wr_sim_queue *queue, size_t size)
 {
     wr_sim_own *own = queue->own;
     if (wr_sim_strikes(queue->sim, WR_FAULT_ENOMEM)) return NULL;
-    /* No pool: so each lease is an allocation, in every build, and a use after the return is seen by what watches
-     * allocations. */
-    wr_sim_lease *lease = wr_alloc(own->memory, sizeof *lease + own->buffer_size);
+    wr_sim_lease *lease = wr_alloc(own->memory, sizeof *lease + size);
     if (!lease) return NULL;
     lease->next = own->leases;
+    lease->size = size;
     own->leases = lease;
     return lease->bytes;
 }
