@@ -23,7 +23,8 @@
     X(fin_after_failed_send, "a connection whose send failed is closed as if all had been sent")     \
     X(group_overtakes, "a send to a group in a callback overtakes one that is on its way")           \
     X(group_misses_added, "who was added to a group by its id does not get what is sent right then") \
-    X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")
+    X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")   \
+    X(datagram_twice, "the last datagram of a batch that was cut short comes with the next one again")
 
 #ifdef WEIR_BUGS
 #define WR_BUG_VALUE(name, text) WR_BUG_##name,

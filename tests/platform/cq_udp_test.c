@@ -80,7 +80,7 @@ CQ_TEST(cq_udp, leaves_the_port_to_listeners_of_streams)
 CQ_TEST(cq_udp, cannot_be_bound_to_what_is_none_of_this_hosts_addresses)
 {
     if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
-    wr_udp_params params = { .local = { .family = WR_FAMILY_IPV4, .ip = { 203, 0, 113, 1 } } };
+    wr_udp_params params = { .local = { .family = WR_FAMILY_IPV4, .ip = { 192, 0, 2, 1 } } };
     cr_assert_eq(fail_open(w, &params, WR_STEP_BIND), WEIR_EADDRNOTAVAIL);
 }
 
