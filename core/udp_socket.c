@@ -29,10 +29,11 @@ static void unlink_from_worker(weir_udp_socket *socket)
     *link = socket->next;
 }
 
-/* The queue knows it no more. */
+/* The queue knows it no more. It may still stand among the dirty ones. */
 static void closed(weir_udp_socket *socket)
 {
     wr_worker *worker = socket->worker;
+    socket->sock = (wr_sock){ .generation = 0 };
     wr_wheel_disarm(&worker->owner.wheel, &socket->timer);
     wr_sub(&worker->counters.udp_queued, socket->queue.waiting.charge);
     wr_add(&worker->counters.udp_dropped, wr_udp_queue_drop(&socket->queue, &worker->owner.chunks));
