@@ -88,6 +88,7 @@ typedef struct wr_send_batch {
     const wr_datagram *first; /* at least one; moved on by the backend: what the system was not offered yet */
     uint32_t sent;            /* set by the backend, as all below: datagrams that the system took */
     uint32_t refused;         /* datagrams that it did not, and which nobody will get */
+    uint64_t sent_bytes;      /* of those it took */
     int32_t error;            /* of the first one refused */
     int32_t system_error;
 } wr_send_batch;

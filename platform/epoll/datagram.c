@@ -316,6 +316,7 @@ static bool write_some(wr_socket *s)
     if (took < 0 && errno != EINTR) take_refusal(s, &d.messages[0].msg_hdr, errno);
     for (int i = 0; i < took; i++) {
         s->batch->sent += (uint32_t)d.messages[i].msg_hdr.msg_iovlen;
+        s->batch->sent_bytes += d.messages[i].msg_len;
         pass(s->batch, d.messages[i].msg_hdr.msg_iovlen);
     }
     return true;

@@ -32,6 +32,9 @@ static void say(world *w, wr_sock sock, const wr_datagram *first, uint32_t count
     cr_assert_eq(send.error, 0);
     cr_assert_eq(send.batch.refused, 0, "error %d, the system's %d", send.batch.error, send.batch.system_error);
     cr_assert_eq(send.batch.sent, count);
+    uint64_t size = 0;
+    for (; first; first = first->next) size += first->size;
+    cr_assert_eq(send.batch.sent_bytes, size);
 }
 
 static void say_bytes(world *w, wr_sock sock, wr_addr to, const void *data, uint32_t size)

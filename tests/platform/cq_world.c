@@ -300,7 +300,9 @@ void world_recv_from(world *w, wr_sock sock, uint16_t size_max, deed *d)
 void world_send_to(world *w, wr_sock sock, const wr_datagram *first, deed *d)
 {
     begin(w, d, sock);
-    d->batch = (wr_send_batch){ .first = first, .sent = 99, .refused = 99, .error = 99 }; /* the backend sets them */
+    d->batch = (wr_send_batch){
+        .first = first, .sent = 99, .sent_bytes = 99, .refused = 99, .error = 99
+    }; /* the backend sets them */
     wr_cq_send_to(w->cq, sock, &d->op, &d->batch);
     check_submitted(d, WR_OP_SEND_TO);
 }
