@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/runtime.h"
 #include "core/udp.h"
+#include "platform/bug.h"
 
 /* After a shortage of memory: as for an acceptor. */
 enum { SHORTAGE_PAUSE_MS = 100 };
@@ -29,10 +30,11 @@ static void unlink_from_worker(weir_udp_socket *socket)
     *link = socket->next;
 }
 
-/* The queue knows it no more. */
+/* The queue knows it no more. It may still stand among the dirty ones. */
 static void closed(weir_udp_socket *socket)
 {
     wr_worker *worker = socket->worker;
+    socket->sock = (wr_sock){ .generation = 0 };
     wr_wheel_disarm(&worker->owner.wheel, &socket->timer);
     wr_sub(&worker->counters.udp_queued, socket->queue.waiting.charge);
     wr_add(&worker->counters.udp_dropped, wr_udp_queue_drop(&socket->queue, &worker->owner.chunks));
@@ -106,7 +108,7 @@ static void adopt(weir_udp_socket *socket)
 
 void wr_udp_socket_expire(weir_udp_socket *socket)
 {
-    socket->paused = false;
+    socket->paused = WR_BUG(udp_stays_paused) && socket->paused;
     socket->expired = socket->closing;
     if (is_adopted(socket))
         touch(socket);
@@ -162,6 +164,7 @@ static void received(weir_udp_socket *socket, const wr_completion *completion)
 {
     if (completion->error == 0) {
         if (!socket->closing) deliver(socket, completion->datagrams);
+        if (WR_BUG(datagrams_kept) && socket->closing) return;
         wr_cq_datagrams_return(socket->worker->cq, completion->datagrams);
     } else if (!socket->closing) {
         receive_failed(socket, completion);
