@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/runtime.h"
 #include "core/udp.h"
+#include "platform/bug.h"
 
 /* After a shortage of memory: as for an acceptor. */
 enum { SHORTAGE_PAUSE_MS = 100 };
@@ -107,7 +108,7 @@ static void adopt(weir_udp_socket *socket)
 
 void wr_udp_socket_expire(weir_udp_socket *socket)
 {
-    socket->paused = false;
+    socket->paused = WR_BUG(udp_stays_paused) && socket->paused;
     socket->expired = socket->closing;
     if (is_adopted(socket))
         touch(socket);
@@ -163,6 +164,7 @@ static void received(weir_udp_socket *socket, const wr_completion *completion)
 {
     if (completion->error == 0) {
         if (!socket->closing) deliver(socket, completion->datagrams);
+        if (WR_BUG(datagrams_kept) && socket->closing) return;
         wr_cq_datagrams_return(socket->worker->cq, completion->datagrams);
     } else if (!socket->closing) {
         receive_failed(socket, completion);

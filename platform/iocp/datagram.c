@@ -159,6 +159,12 @@ unsigned wr_iocp_serve_recv_from(wr_iocp *cq, wr_iocp_socket *s, wr_completion *
 
 /* ---- sending ---- */
 
+static void count_sent(wr_send_batch *batch, uint64_t bytes)
+{
+    batch->sent++;
+    batch->sent_bytes += bytes;
+}
+
 static void refuse(wr_send_batch *batch, int error, int system_error)
 {
     if (batch->refused++ > 0) return;
@@ -196,7 +202,7 @@ static void offer(wr_iocp *cq, wr_iocp_socket *s, const wr_datagram *datagram)
         d->idle_count--;
         break;
     case WR_LAUNCH_DONE:
-        d->batch->sent++;
+        count_sent(d->batch, datagram->size);
         break;
     case WR_LAUNCH_FAILED:
         refuse(d->batch, wr_error_from_system(code), code);
@@ -255,13 +261,13 @@ void wr_iocp_send_to_landed(wr_iocp *cq, wr_iocp_socket *s, OVERLAPPED *flight)
     DWORD bytes;
     d->idle[d->idle_count++] = (uint8_t)(flight - d->flights);
     if (s->closing) {
-        d->batch->sent += (flight->Internal & 0x80000000) == 0;
+        if ((flight->Internal & 0x80000000) == 0) count_sent(d->batch, flight->InternalHigh);
         return;
     }
     int code = wr_iocp_result(cq, s, flight, &bytes);
     if (code)
         refuse(d->batch, wr_error_from_system(code), code);
     else
-        d->batch->sent++;
+        count_sent(d->batch, bytes);
     if (d->batch->first || d->idle_count == WR_SENDS_ALOFT) wr_iocp_queue(cq, s);
 }

@@ -103,13 +103,14 @@ void wr_sim_push_datagrams(wr_sim *sim, wr_sim_file *file)
     if (batch->first->next && wr_sim_strikes(sim, WR_FAULT_PARTIAL)) left = 1 + wr_random_below(&sim->random, OFFERED);
     for (; batch->first && left > 0; left--) {
         int error = offer(sim, file, batch->first);
-        batch->first = batch->first->next;
         if (error == 0) {
             batch->sent++;
+            batch->sent_bytes += batch->first->size;
         } else if (batch->refused++ == 0) {
             batch->error = error;
             batch->system_error = wr_sim_code(error);
         }
+        batch->first = batch->first->next;
     }
     if (batch->first) {
         wr_sim_schedule(sim, file, WR_EVENT_WINDOW, sim->now_ns + wr_sim_latency_ns(sim));

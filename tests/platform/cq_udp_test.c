@@ -80,8 +80,17 @@ CQ_TEST(cq_udp, leaves_the_port_to_listeners_of_streams)
 CQ_TEST(cq_udp, cannot_be_bound_to_what_is_none_of_this_hosts_addresses)
 {
     if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
-    wr_udp_params params = { .local = { .family = WR_FAMILY_IPV4, .ip = { 192, 0, 2, 1 } } };
-    cr_assert_eq(fail_open(w, &params, WR_STEP_BIND), WEIR_EADDRNOTAVAIL);
+    wr_udp_params params = { .local = { .family = WR_FAMILY_IPV4, .ip = { 192, 0, 2, 1 } } }; /* RFC 5737 */
+    wr_listen_result result;
+    int error = wr_cq_udp_open(w->cq, &params, &result);
+    if (error == 0 && strcmp(w->ops->name, "iocp") == 0) {
+        wr_cq_discard(w->cq, result.socket);
+        w->lacks = "Wine binds UDP sockets to any address, whoever has it";
+        return;
+    }
+    cr_assert_eq(error, WEIR_EADDRNOTAVAIL);
+    cr_assert_eq(result.step, WR_STEP_BIND);
+    cr_assert_neq(result.system_error, 0);
 }
 
 CQ_TEST(cq_udp, that_is_detached_can_be_discarded)
