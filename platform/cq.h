@@ -186,7 +186,6 @@ typedef struct wr_connect_params {
 enum {
     WR_CAP_SHARED_PORT = 1, /* wr_listen_params.shared_port */
     WR_CAP_UNIX = 2,        /* WR_FAMILY_UNIX */
-    WR_CAP_DATAGRAMS = 4,   /* wr_cq_udp_open and what follows from it */
 };
 
 /* A backend: one value of this a backend, named wr_cq_epoll and so on. The comments are the contract of the wrappers

@@ -315,7 +315,7 @@ static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
 
 const struct wr_cq_ops wr_cq_epoll = {
     .name = "epoll",
-    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX | WR_CAP_DATAGRAMS,
+    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX,
     .create = epoll_create_queue,
     .destroy = epoll_destroy,
     .now = epoll_now,

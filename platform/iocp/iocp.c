@@ -395,7 +395,6 @@ static int iocp_create(wr_cq **out, const wr_cq_options *options)
 
 const struct wr_cq_ops wr_cq_iocp = {
     .name = "iocp",
-    .caps = WR_CAP_DATAGRAMS,
     .create = iocp_create,
     .destroy = iocp_destroy,
     .now = iocp_now,

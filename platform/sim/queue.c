@@ -539,7 +539,7 @@ static void sim_local(wr_cq *cq, wr_sock sock, wr_addr *out)
 
 const struct wr_cq_ops wr_cq_sim = {
     .name = "sim",
-    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX | WR_CAP_DATAGRAMS,
+    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX,
     .create = sim_create,
     .destroy = sim_destroy,
     .now = sim_now,
