@@ -23,10 +23,18 @@ enum {
 enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR };
 
 /* wr_timer.tag, likewise. */
-enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED, WR_TIMER_ALARM };
+enum wr_timer_tag {
+    WR_TIMER_CONN,
+    WR_TIMER_ACCEPTOR,
+    WR_TIMER_DELAYED,
+    WR_TIMER_ALARM,
+    WR_TIMER_LINK,
+    WR_TIMER_LOOKUP
+};
 
 typedef struct wr_acceptor wr_acceptor;
 typedef struct weir_timer weir_timer;
+typedef struct weir_link weir_link;
 
 struct wr_worker {
     weir_runtime *runtime;
@@ -44,6 +52,7 @@ struct wr_worker {
         weir_conn *dirty;     /* to be reconciled at the end of the pass */
         weir_conn *dirty_end; /* the last of them */
         wr_acceptor *acceptors;
+        weir_link *links;
         uint32_t connections; /* here, in whatever state */
         bool stopping;        /* no new connections; those that are here are closing */
         bool drained;         /* has said so */

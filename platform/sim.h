@@ -33,6 +33,7 @@ enum wr_sim_fault {
     WR_FAULT_EMFILE,  /* no descriptor for a listener, an accept or a connect */
     WR_FAULT_ENOBUFS, /* no buffer of the system's for an accept, a connect or a send */
     WR_FAULT_ENOMEM,  /* no memory: an allocation of the queue's, or of whoever asks wr_sim_strikes */
+    WR_FAULT_RESOLVE, /* a name is not looked up; asked by core, which keeps the names */
     WR_FAULTS,
 };
 
@@ -97,6 +98,10 @@ void wr_sim_set_live(wr_sim *sim, bool live);
 
 /* wr_sim_strikes: draws whether the fault strikes now. */
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault);
+
+/* wr_sim_draw: a number from 0 to bound - 1 of the world's seed, for an owner that decides something by chance; bound is
+ * at least 1. */
+uint64_t wr_sim_draw(wr_sim *sim, uint64_t bound);
 
 /* wr_sim_cut: nothing passes between the two hosts any more, whatever their ports; `b` NULL: between `a` and all
  * others. What is on its way waits, as TCP keeps it and sends it again; resets are lost. WEIR_ENOMEM. */

@@ -25,7 +25,7 @@ uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size)
 }
 
 static const char *const fault_names[WR_FAULTS] = {
-    "partial", "loss", "reset", "refuse", "EMFILE", "ENOBUFS", "ENOMEM"
+    "partial", "loss", "reset", "refuse", "EMFILE", "ENOBUFS", "ENOMEM", "resolve"
 };
 
 typedef struct wr_note_words {
