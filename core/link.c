@@ -7,6 +7,7 @@
 #include "core/failure.h"
 #include "core/runtime.h"
 #include "core/sim.h"
+#include "platform/bug.h"
 
 enum {
     DEFAULT_BACKOFF_MS_MIN = 100,
@@ -37,7 +38,8 @@ static void enter(weir_link *link, weir_link_state state)
     wr_mutex_lock(&link->lock);
     link->status.state = state;
     wr_mutex_unlock(&link->lock);
-    if (link->options.on_state && !atomic_load_explicit(&link->closed, memory_order_acquire))
+    bool is_closed = atomic_load_explicit(&link->closed, memory_order_acquire) && !WR_BUG(link_speaks_on);
+    if (link->options.on_state && !is_closed)
         link->options.on_state(link, state, link->options.data);
 }
 
@@ -68,7 +70,7 @@ static void go_on(weir_link *link)
         return;
     }
     uint32_t wait_ms = draw_wait_ms(link);
-    uint64_t due_ms = arm(link, wait_ms);
+    uint64_t due_ms = arm(link, WR_BUG(link_hammers) ? 0 : wait_ms);
     wr_mutex_lock(&link->lock);
     link->status.wait_ms = wait_ms;
     link->owner.due_ms = due_ms;

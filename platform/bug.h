@@ -23,7 +23,9 @@
     X(fin_after_failed_send, "a connection whose send failed is closed as if all had been sent")     \
     X(group_overtakes, "a send to a group in a callback overtakes one that is on its way")           \
     X(group_misses_added, "who was added to a group by its id does not get what is sent right then") \
-    X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")
+    X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")   \
+    X(link_hammers, "a link does not wait before its next attempt")                                  \
+    X(link_speaks_on, "a link that was closed still says what becomes of it")
 
 #ifdef WEIR_BUGS
 #define WR_BUG_VALUE(name, text) WR_BUG_##name,

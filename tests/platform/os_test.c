@@ -388,8 +388,8 @@ Test(resolve, takes_numbers_for_names_but_not_of_the_other_family)
     cr_assert_eq(wr_os_resolve("::1", WR_FAMILY_NONE, &address, 1, &system_error), 1);
     cr_assert_eq(address.family, WR_FAMILY_IPV6);
     cr_assert_eq(address.ip[15], 1);
-    int error = wr_os_resolve("127.0.0.1", WR_FAMILY_IPV6, &address, 1, &system_error);
-    cr_assert(error == WEIR_EAI_NONAME || error == WEIR_EAFNOSUPPORT, "%s", weir_error_name(error));
+    /* Which of its errors is a matter of taste between systems; Wine passes on the code of the C library below it. */
+    cr_assert_lt(wr_os_resolve("127.0.0.1", WR_FAMILY_IPV6, &address, 1, &system_error), 0);
     cr_assert_neq(system_error, 0);
     char text[80];
     wr_os_error_text(system_error, text, sizeof text);

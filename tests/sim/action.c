@@ -389,6 +389,8 @@ const swarm_action swarm_actions[] = {
     { "heal", 3, OUTSIDE | INSIDE, act_heal },
     { "logic", 3, OUTSIDE, act_logic },
     { "logic_more", 8, OUTSIDE | INSIDE, act_logic_more },
+    { "link", 8, OUTSIDE | INSIDE, act_link },
+    { "link_server", 2, OUTSIDE, act_link_server },
 };
 
 const unsigned swarm_action_count = sizeof swarm_actions / sizeof *swarm_actions;
