@@ -261,8 +261,8 @@ static void connect_next(weir_conn *conn)
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
 }
 
-/* Each of a name's addresses has an equal share of the time that is left, so that one that does not answer cannot use up
- * all of it. */
+/* Each of a name's addresses has an equal share of the time that is left, so that one that does not answer cannot use
+ * up all of it. */
 static void connect_next_remote(weir_conn *conn)
 {
     wr_connector *connector = conn->service->connector;

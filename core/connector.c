@@ -71,7 +71,8 @@ static const char *refuse_locals(const weir_connect_options *options, enum wr_fa
         return "local_address_count is over 65536, or local_addresses is NULL";
     for (uint32_t i = 0; i < options->local_address_count; i++) {
         unsigned given = options->local_addresses[i].family;
-        if (given != WR_FAMILY_IPV4 && given != WR_FAMILY_IPV6) return "a local address is of no family to connect from";
+        if (given != WR_FAMILY_IPV4 && given != WR_FAMILY_IPV6)
+            return "a local address is of no family to connect from";
         if (i > 0 && given != (unsigned)*family) return "the local addresses are of different families";
         *family = (enum wr_family)given;
     }
@@ -190,8 +191,8 @@ int wr_connector_create(wr_connector **out, weir_runtime *runtime, const char *a
 wr_connector *wr_connector_copy(weir_runtime *runtime, const wr_connector *from)
 {
     const wr_lookup *lookup = from->lookup;
-    wr_connector *connector = allocate(runtime, from->local_count, lookup ? lookup->name : "",
-                                       lookup ? lookup->family : WR_FAMILY_NONE);
+    wr_connector *connector =
+        allocate(runtime, from->local_count, lookup ? lookup->name : "", lookup ? lookup->family : WR_FAMILY_NONE);
     if (!connector) return NULL;
     connector->service = from->service;
     connector->remote = from->remote;

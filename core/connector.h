@@ -14,9 +14,9 @@
 struct wr_connector {
     wr_message message; /* brings the connection to its worker */
     weir_conn *conn;
-    weir_link *link;    /* whose it is; NULL: nobody's, or the link was closed */
-    wr_lookup *lookup;  /* of its name; NULL: the address is numeric */
-    weir_step step;     /* RESOLVE, CONNECT or OPEN: what it is at */
+    weir_link *link;   /* whose it is; NULL: nobody's, or the link was closed */
+    wr_lookup *lookup; /* of its name; NULL: the address is numeric */
+    weir_step step;    /* RESOLVE, CONNECT or OPEN: what it is at */
     wr_service service;
     wr_endpoint remote; /* of a name: the address that it is at */
     uint32_t timeout_ms;

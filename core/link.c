@@ -39,8 +39,7 @@ static void enter(weir_link *link, weir_link_state state)
     link->status.state = state;
     wr_mutex_unlock(&link->lock);
     bool is_closed = atomic_load_explicit(&link->closed, memory_order_acquire) && !WR_BUG(link_speaks_on);
-    if (link->options.on_state && !is_closed)
-        link->options.on_state(link, state, link->options.data);
+    if (link->options.on_state && !is_closed) link->options.on_state(link, state, link->options.data);
 }
 
 static void note_failure(weir_link *link, weir_step step, int error, int system_error)
@@ -178,7 +177,7 @@ static void arrive(wr_worker *worker, wr_message *message)
         attempt(link);
         return;
     }
-    note_failure(link, WEIR_STEP_CONNECT, WEIR_ESTOPPED, 0);
+    note_failure(link, WEIR_STEP_NONE, WEIR_ESTOPPED, 0);
     enter(link, WEIR_LINK_ENDED);
 }
 
@@ -202,7 +201,7 @@ void wr_links_stop(wr_worker *worker)
     for (weir_link *link = worker->owner.links; link; link = link->owner.next) {
         if (link->owner.attempt || link->status.state == WEIR_LINK_ENDED) continue;
         wr_wheel_disarm(&worker->owner.wheel, &link->owner.timer);
-        note_failure(link, WEIR_STEP_CONNECT, WEIR_ESTOPPED, 0);
+        note_failure(link, WEIR_STEP_NONE, WEIR_ESTOPPED, 0);
         enter(link, WEIR_LINK_ENDED);
     }
 }

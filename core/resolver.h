@@ -10,8 +10,8 @@
 
 enum { WR_LOOKUP_ADDRESSES = 16 };
 
-/* wr_lookup: an operation, as those of a queue: from wr_resolver_ask to its one completion it must not move or be freed;
- * the completion comes as `answered`, a message to the worker that asked, also when it was cancelled. */
+/* wr_lookup: an operation, as those of a queue: from wr_resolver_ask to its one completion it must not move or be
+ * freed; the completion comes as `answered`, a message to the worker that asked, also when it was cancelled. */
 typedef struct wr_connector wr_connector;
 typedef struct wr_lookup wr_lookup;
 struct wr_lookup {

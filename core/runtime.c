@@ -16,7 +16,7 @@
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
     DEFAULT_GROUP_BACKLOG = 64 << 20,
-    DEFAULT_MAX_POSTS = 1 << 18,  /* 25 MB of them a worker */
+    DEFAULT_MAX_POSTS = 1 << 18, /* 25 MB of them a worker */
     DEFAULT_MAX_LOOKUPS = 1024,
     SPARE_DESCRIPTORS = 64,       /* for all that is no connection: queues, listeners, the embedder's files */
     PREGROWN_DESCRIPTORS = 65536, /* of a generous limit, as many are prepared: half a megabyte of kernel memory */

@@ -50,7 +50,8 @@ void wr_runtime_release(weir_runtime *runtime);
 /* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
 bool wr_runtime_stopping(const weir_runtime *runtime);
 
-/* wr_runtime_draw: a number from 0 to bound - 1, bound at least 1: the simulator's, or one that nobody can foresee. [any]
+/* wr_runtime_draw: a number from 0 to bound - 1, bound at least 1: the simulator's, or one that nobody can foresee.
+ * [any]
  */
 uint64_t wr_runtime_draw(const weir_runtime *runtime, uint64_t bound);
 

@@ -70,9 +70,9 @@ enum { WR_IP_TEXT_MAX = 72 }; /* the longest IPv6 address, '%', an interface's n
 void wr_os_ip_format(const wr_addr *addr, char *text);
 
 /* wr_os_resolve: the addresses of a name, or as many of them as there is room for, in the order in which the system
- * would try them (RFC 6724), each with port 0; of one family alone, unless that is WR_FAMILY_NONE. Blocks for as long as
- * the system's resolver likes, which may be minutes. Returns how many, at least 1; else WEIR_EAI_NONAME, WEIR_EAI_AGAIN,
- * WEIR_EAI_FAIL, WEIR_ENOMEM…, and the system's code. [any], once a queue was made */
+ * would try them (RFC 6724), each with port 0; of one family alone, unless that is WR_FAMILY_NONE. Blocks for as long
+ * as the system's resolver likes, which may be minutes. Returns how many, at least 1; else WEIR_EAI_NONAME,
+ * WEIR_EAI_AGAIN, WEIR_EAI_FAIL, WEIR_ENOMEM…, and the system's code. [any], once a queue was made */
 int wr_os_resolve(const char *name, enum wr_family family, wr_addr *out, unsigned capacity, int *system_error);
 
 /* wr_os_random: 64 bits that no other call gives, here or in another process; not for secrets. [any] */

@@ -99,8 +99,8 @@ void wr_sim_set_live(wr_sim *sim, bool live);
 /* wr_sim_strikes: draws whether the fault strikes now. */
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault);
 
-/* wr_sim_draw: a number from 0 to bound - 1 of the world's seed, for an owner that decides something by chance; bound is
- * at least 1. */
+/* wr_sim_draw: a number from 0 to bound - 1 of the world's seed, for an owner that decides something by chance; bound
+ * is at least 1. */
 uint64_t wr_sim_draw(wr_sim *sim, uint64_t bound);
 
 /* wr_sim_cut: nothing passes between the two hosts any more, whatever their ports; `b` NULL: between `a` and all

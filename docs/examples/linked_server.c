@@ -1,5 +1,5 @@
-/* A login server that is linked to a world server: each line of a player's goes to the world, and what the world answers
- * goes back to that player. While the world is away a player is told so at once; nothing is kept for it.
+/* A login server that is linked to a world server: each line of a player's goes to the world, and what the world
+ * answers goes back to that player. While the world is away a player is told so at once; nothing is kept for it.
  *
  * linked_server LISTEN WORLD        such as 0.0.0.0:7777 world.internal:7000
  *
@@ -53,10 +53,9 @@ int main(int argc, char **argv)
                                     .max_message = LINE_MAX };
     const weir_protocol of_world = { .on_message = on_world_line, .framing = weir_framing_line() };
     weir_failure failure = { 0 };
-    const weir_link_options patient = { .backoff_ms_min = 50,
-                                        .backoff_ms_max = 5000,
-                                        .connect.failure = &failure,
-                                        .on_state = on_world_state };
+    const weir_link_options patient = {
+        .backoff_ms_min = 50, .backoff_ms_max = 5000, .connect.failure = &failure, .on_state = on_world_state
+    };
     weir_listener *listener = NULL;
     weir_runtime *runtime = NULL;
 

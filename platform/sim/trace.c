@@ -24,9 +24,8 @@ uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size)
     return sum;
 }
 
-static const char *const fault_names[WR_FAULTS] = {
-    "partial", "loss", "reset", "refuse", "EMFILE", "ENOBUFS", "ENOMEM", "resolve"
-};
+static const char *const fault_names[WR_FAULTS] = { "partial", "loss",    "reset",  "refuse",
+                                                    "EMFILE",  "ENOBUFS", "ENOMEM", "resolve" };
 
 typedef struct wr_note_words {
     const char *verb; /* NULL: not in the text */

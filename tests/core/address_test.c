@@ -238,7 +238,8 @@ Test(remote_address, is_numeric_or_a_name_with_a_port)
         wr_endpoint endpoint;
         char name[WR_NAME_MAX + 1];
         const char *why = "";
-        cr_assert_eq(wr_address_parse_remote(&endpoint, name, remotes[i].text, &why), 0, "%s: %s", remotes[i].text, why);
+        cr_assert_eq(wr_address_parse_remote(&endpoint, name, remotes[i].text, &why), 0, "%s: %s", remotes[i].text,
+                     why);
         cr_assert_str_eq(name, remotes[i].name);
         cr_assert_eq(endpoint.addr.port, remotes[i].port);
         cr_assert_eq(endpoint.addr.family == WR_FAMILY_NONE, name[0] != 0);

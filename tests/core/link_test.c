@@ -146,7 +146,8 @@ static void churn(void *arg)
     for (unsigned round = 0; round < ROUNDS; round++) {
         weir_link *link;
         /* Half of them to where nobody listens. */
-        (void)snprintf(address, sizeof address, "%s:%u", round % 3 ? "127.0.0.1" : "localhost", round % 2 ? c->port : 1);
+        (void)snprintf(address, sizeof address, "%s:%u", round % 3 ? "127.0.0.1" : "localhost",
+                       round % 2 ? c->port : 1);
         const weir_link_options options = { .backoff_ms_max = 3, .on_state = count_state, .data = c };
         cr_assert_eq(weir_link_open(c->client->runtime, address, &protocol, &options, &link), 0);
         unsigned patience = (round + c->number) % 5;

@@ -58,8 +58,7 @@ static void on_state(weir_link *link, weir_link_state state, void *data)
     cr_assert_lt(l->note_count, LINKED_NOTES_MAX);
     weir_link_state before = l->note_count ? l->notes[l->note_count - 1].state : WEIR_LINK_WAITING;
     cr_assert(may_follow(before, state), "%d after %d", state, before);
-    l->notes[l->note_count++] =
-        (linked_note){ state, weir_sim_now_ns(l->sim), status.wait_ms, status.attempts };
+    l->notes[l->note_count++] = (linked_note){ state, weir_sim_now_ns(l->sim), status.wait_ms, status.attempts };
     l->ups += state == WEIR_LINK_UP;
     if (l->note_count != l->close_at) return;
     weir_link_close(link);

@@ -36,7 +36,7 @@ typedef struct linked {
     unsigned ups; /* notes of UP */
     /* Of the link's connections. */
     unsigned opened, closed, heard;
-    int error; /* of the last on_close */
+    int error;       /* of the last on_close */
     unsigned echoed; /* messages that the server got */
 } linked;
 

@@ -202,8 +202,9 @@ Test(names_sim, what_is_no_name_or_no_address_of_one_is_refused)
     cr_assert_eq(weir_sim_name(s.sim, longest, "10.0.0.1"), WEIR_EINVAL);
     cr_assert_eq(weir_sim_name(s.sim, "db", ""), WEIR_EADDRESS);
     cr_assert_eq(weir_sim_name(s.sim, "db", "10.0.0.1:80"), WEIR_EADDRESS);
-    cr_assert_eq(weir_sim_name(s.sim, "db", "1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 "
-                                            "1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1"),
+    cr_assert_eq(weir_sim_name(s.sim, "db",
+                               "1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 "
+                               "1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1 1.1.1.1"),
                  WEIR_EADDRESS);
     cr_assert_eq(weir_sim_name(s.sim, "nobody", NULL), 0, "nobody knew it");
     cr_assert_eq(weir_sim_name(s.sim, "db", "10.0.0.1"), 0);

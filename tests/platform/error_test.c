@@ -166,7 +166,7 @@ Test(error_map, a_winsock_code_stands_beside_the_errno_of_the_same_name)
 {
     for (size_t i = 0; i < COUNT(rows); i++) {
         if (strcmp(rows[i].winsock, "0") == 0 || strcmp(rows[i].posix, "0") == 0) continue;
-        if (strcmp(rows[i].posix, "EPIPE") == 0) continue; /* Windows has no EPIPE: WSAESHUTDOWN takes its part */
+        if (strcmp(rows[i].posix, "EPIPE") == 0) continue;    /* Windows has no EPIPE: WSAESHUTDOWN takes its part */
         if (strncmp(rows[i].posix, "EAI_", 4) == 0) continue; /* Winsock has them under the names of its older call */
         cr_assert_str_eq(rows[i].winsock + strlen("WSA"), rows[i].posix);
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "harness/weir_test.h"
+#include "platform/cq.h"
 #include "platform/memory.h"
 #include "platform/os.h"
 
@@ -366,7 +367,22 @@ Test(memory, a_failed_allocation_counts_nothing)
 
 /* ---- names ---- */
 
-Test(resolve, gives_the_addresses_of_this_host_in_their_family)
+/* The system's network must have been started, as the first queue does. */
+static wr_memory resolve_memory;
+static wr_cq *resolve_queue;
+
+static void start_network(void)
+{
+    resolve_memory = wr_malloc_memory();
+    cr_assert_eq(wr_cq_create(wr_cq_backends[0], &resolve_queue, &(wr_cq_options){ .memory = &resolve_memory }), 0);
+}
+
+static void end_network(void)
+{
+    wr_cq_destroy(resolve_queue);
+}
+
+Test(resolve, gives_the_addresses_of_this_host_in_their_family, .init = start_network, .fini = end_network)
 {
     wr_addr addresses[8];
     int system_error = 1;
@@ -381,7 +397,7 @@ Test(resolve, gives_the_addresses_of_this_host_in_their_family)
     cr_assert_geq(wr_os_resolve("localhost", WR_FAMILY_NONE, addresses, 1, &system_error), 1);
 }
 
-Test(resolve, takes_numbers_for_names_but_not_of_the_other_family)
+Test(resolve, takes_numbers_for_names_but_not_of_the_other_family, .init = start_network, .fini = end_network)
 {
     wr_addr address;
     int system_error;
@@ -397,7 +413,7 @@ Test(resolve, takes_numbers_for_names_but_not_of_the_other_family)
 }
 
 /* No name server is asked for names under "invalid", or each says that it knows none (RFC 6761). */
-Test(resolve, says_that_nobody_has_the_name)
+Test(resolve, says_that_nobody_has_the_name, .init = start_network, .fini = end_network)
 {
     wr_addr address;
     int system_error;

@@ -1,5 +1,5 @@
-/* Links to a server that comes and goes, by its address or by a name that not everybody knows at all times. What is sent
- * through a link is lines that count up from 0 on each connection. */
+/* Links to a server that comes and goes, by its address or by a name that not everybody knows at all times. What is
+ * sent through a link is lines that count up from 0 on each connection. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,7 +210,8 @@ static void make_links(swarm *s)
     links->s = links->client_memory.s = links->server_memory.s = s;
     weir_allocator allocator = swarm_allocator(&links->client_memory);
     weir_runtime_options options = { .workers = (unsigned)choose_from(&s->from, 1, 3),
-                                     .max_connections = choose(&s->from, 4) ? 0 : (uint32_t)choose_from(&s->from, 2, 20),
+                                     .max_connections =
+                                         choose(&s->from, 4) ? 0 : (uint32_t)choose_from(&s->from, 2, 20),
                                      .stop_timeout_ms = 200,
                                      .allocator = &allocator,
                                      .sim = s->sim };

@@ -496,8 +496,8 @@ void group_judge_sizes(swarm *s);
 void act_link(swarm *s, swarm_end *end);
 void act_link_server(swarm *s, swarm_end *end);
 
-/* link_calm_begin: the server is there, and has its name. link_calm_end: so all links must be up, and all that they were
- * given must have come. link_destroy: both sides, if there are any. */
+/* link_calm_begin: the server is there, and has its name. link_calm_end: so all links must be up, and all that they
+ * were given must have come. link_destroy: both sides, if there are any. */
 void link_calm_begin(swarm *s);
 void link_calm_end(swarm *s);
 void link_destroy(swarm *s);

@@ -27,8 +27,8 @@ typedef struct weir_connect_options {
  *
  * A name is looked up by the system on a thread of its own, never on a worker; a numeric address does not go there. Its
  * addresses, 16 at most, are tried in the order in which the system gives them (RFC 6724), the next one when one has
- * failed, or has used up its share of the time that is left; the reason is that of the last one. Without addresses it is
- * WEIR_EAI_NONAME, WEIR_EAI_AGAIN (the name server does not answer now) or WEIR_EAI_FAIL; with max_lookups waiting
+ * failed, or has used up its share of the time that is left; the reason is that of the last one. Without addresses it
+ * is WEIR_EAI_NONAME, WEIR_EAI_AGAIN (the name server does not answer now) or WEIR_EAI_FAIL; with max_lookups waiting
  * already WEIR_ELIMIT. A name is of ASCII letters, digits, '-', '_' and '.'. [any], also before the start
  *
  * WEIR_EADDRESS, WEIR_EINVAL, WEIR_ENOTSUP: refused, failure.text says why, no callback follows. WEIR_ELIMIT: the

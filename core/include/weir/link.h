@@ -4,8 +4,8 @@
  * Between two attempts a link waits, so that a server that is down is not hammered, and one that comes back is not
  * trampled by all its clients in one moment: a random time from 1 ms up to a bound, which begins at backoff_ms_min and
  * doubles with each attempt up to backoff_ms_max. (The "full jitter" of M. Brooker, "Exponential backoff and jitter",
- * AWS Architecture Blog, 2015.) The bound begins anew only when the connection has stayed for up_after_ms: a server that
- * accepts and dies at once is not hammered either.
+ * AWS Architecture Blog, 2015.) The bound begins anew only when the connection has stayed for up_after_ms: a server
+ * that accepts and dies at once is not hammered either.
  *
  * Nothing is queued while the link is down: a send is then refused with WEIR_ESTATE, and what is to become of the
  * message is for the sender to decide (docs/guide/links.md). Whatever ended the connection, also weir_close, the link

@@ -112,10 +112,9 @@ WEIR_API int weir_sim_partition(weir_sim *sim, const char *a, const char *b);
 WEIR_API int weir_sim_heal(weir_sim *sim, const char *a, const char *b);
 
 /* weir_sim_name: what a name means from now on: numeric addresses without ports, with spaces between them, in the order
- * in which they are tried; 16 at most. NULL: nobody knows it any more. Names are compared byte by byte. [owner], also in
- * callbacks
- * WEIR_EINVAL: no name, or more than 253 bytes of it. WEIR_EADDRESS: an address is not understood, or there is none, or
- * one too many; nothing was changed. WEIR_ENOMEM. */
+ * in which they are tried; 16 at most. NULL: nobody knows it any more. Names are compared byte by byte. [owner], also
+ * in callbacks WEIR_EINVAL: no name, or more than 253 bytes of it. WEIR_EADDRESS: an address is not understood, or
+ * there is none, or one too many; nothing was changed. WEIR_ENOMEM. */
 WEIR_API int weir_sim_name(weir_sim *sim, const char *name, const char *addresses);
 
 /* weir_sim_trace_hash: a number for all that has happened so far: each event, its time, each byte that arrived, and who
