@@ -39,6 +39,7 @@ static void add_worker(const wr_worker *worker, weir_stats *out)
     out->sends_dead += load(&worker->shared.dead_sends);
     out->group_sends_empty += load(&worker->shared.empty_group_sends);
     out->sends_dropped += load(&worker->shared.refused_sends);
+    out->udp_dropped += load(&worker->shared.udp_dropped);
     for (int i = 0; i < WEIR_STATS_REASONS; i++) out->closed[i] += load(&counters->closed[i]);
     wr_histogram_read(&counters->pass, out->pass_us, &out->pass_ns_sum);
     wr_histogram_read(&counters->tick_late, out->tick_late_us, &out->tick_late_ns_sum);

@@ -99,6 +99,11 @@ static void epoll_buf_return(wr_cq *base, uint8_t *buffer)
     wr_pool_put(&wr_epoll_of(base)->owner.buffers, buffer);
 }
 
+static void epoll_datagrams_return(wr_cq *base, const wr_datagram *datagrams)
+{
+    wr_pool_put(&wr_epoll_of(base)->owner.leases, (void *)(uintptr_t)datagrams); /* the lease begins with it */
+}
+
 static uint64_t epoll_now(wr_cq *base)
 {
     (void)base;
@@ -163,6 +168,11 @@ static bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capac
     case WR_SOCKET_CONNECTING:
         wr_epoll_serve_connect(cq, s);
         return true;
+    case WR_SOCKET_DATAGRAM:
+        if (s->out && (s->writable || s->ended)) wr_epoll_serve_send_to(cq, s);
+        if (!s->in || !(s->readable || s->ended)) return true;
+        *count += wr_epoll_serve_recv_from(cq, s, out);
+        return !s->in || !(s->readable || s->ended);
     default:
         if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s);
         /* Bytes before the end: the read tells of the end only when there is nothing before it. */
@@ -268,6 +278,7 @@ static void epoll_destroy(wr_cq *base)
     }
     wr_table_destroy(&cq->owner.sockets);
     wr_pool_destroy(&cq->owner.buffers);
+    wr_pool_destroy(&cq->owner.leases);
     if (cq->owner.wake_fd >= 0) close(cq->owner.wake_fd);
     if (cq->owner.epoll_fd >= 0) close(cq->owner.epoll_fd);
     wr_free(memory, cq, sizeof *cq);
@@ -295,6 +306,7 @@ static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
     wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
+    wr_pool_init(&cq->owner.leases, options->memory, sizeof(wr_lease), WR_LEASES_KEPT);
     int error = epoll_open(cq);
     if (error) {
         epoll_destroy(&cq->base);
@@ -324,4 +336,8 @@ const struct wr_cq_ops wr_cq_epoll = {
     .shutdown = wr_epoll_shutdown,
     .close = epoll_close,
     .local = epoll_local,
+    .udp_open = wr_epoll_udp_open,
+    .recv_from = wr_epoll_recv_from,
+    .datagrams_return = epoll_datagrams_return,
+    .send_to = wr_epoll_send_to,
 };

@@ -2,7 +2,9 @@
 #include "platform/posix/socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +73,35 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     if (listen(fd, (int)params->backlog) != 0) return listen_failed(out, WR_STEP_LISTEN, fd);
     if (params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1))
         return listen_failed(out, WR_STEP_LISTEN, fd);
+    wr_socket_local(fd, &out->bound);
+    out->socket.os = fd;
+    return 0;
+}
+
+/* The kernel's buffers are a wish: it gives as much as its limits allow, and says nothing. So is coalescing, which
+ * older kernels lack. SO_REUSEADDR is not set: with it, another socket could take the port's datagrams over. */
+static bool configure_udp(int fd, const wr_udp_params *params)
+{
+    int receive = params->receive_bytes < INT_MAX ? (int)params->receive_bytes : INT_MAX;
+    int send = params->send_bytes < INT_MAX ? (int)params->send_bytes : INT_MAX;
+    if (receive) (void)set_flag(fd, SOL_SOCKET, SO_RCVBUF, receive);
+    if (send) (void)set_flag(fd, SOL_SOCKET, SO_SNDBUF, send);
+    if (params->coalesce) (void)set_flag(fd, IPPROTO_UDP, UDP_GRO, 1);
+    if (params->shared_port && !params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return false;
+    return params->local.family != WR_FAMILY_IPV6 || set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, params->ipv6_only);
+}
+
+int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
+{
+    *out = (wr_listen_result){ .step = WR_STEP_NONE };
+    int fd = socket(wr_sockaddr_family(&params->local), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return listen_failed(out, WR_STEP_SOCKET, fd);
+    if (!configure_udp(fd, params)) return listen_failed(out, WR_STEP_SOCKET, fd);
+
+    struct sockaddr_storage address;
+    socklen_t length = wr_sockaddr_write_peer(&address, &params->local, params->local.family == WR_FAMILY_IPV6);
+    if (bind(fd, (struct sockaddr *)&address, length) != 0) return listen_failed(out, WR_STEP_BIND, fd);
+    if (params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return listen_failed(out, WR_STEP_BIND, fd);
     wr_socket_local(fd, &out->bound);
     out->socket.os = fd;
     return 0;

@@ -116,7 +116,7 @@ unsigned wr_sim_serve_recv(wr_sim_queue *queue, wr_sim_socket *socket, wr_comple
     wr_sim_file *file = socket->file;
     *out = (wr_completion){ .op = socket->in };
     if (file->pipe.unread > 0) {
-        uint8_t *buffer = wr_sim_lease_get(queue);
+        uint8_t *buffer = wr_sim_lease_get(queue, queue->own->buffer_size);
         if (buffer) {
             out->buffer = buffer;
             out->size = wr_sim_pipe_read(queue->sim, file, buffer, queue->own->buffer_size);
@@ -137,7 +137,7 @@ void wr_sim_part(wr_sim_queue *queue, wr_sim_socket *socket)
 {
     wr_sim_file *file = socket->file;
     if (file->pipe.unread == 0 || !wr_sim_coin(queue->sim)) return;
-    socket->last_buffer = wr_sim_lease_get(queue);
+    socket->last_buffer = wr_sim_lease_get(queue, queue->own->buffer_size);
     if (!socket->last_buffer) return;
     socket->last_size = wr_sim_pipe_read(queue->sim, file, socket->last_buffer, queue->own->buffer_size);
     wr_op *op = socket->in;
