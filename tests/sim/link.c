@@ -311,7 +311,8 @@ bool link_is_restless(const swarm *s)
 {
     for (unsigned i = 0; s->links && i < s->links->made; i++) {
         const chain *c = &s->links->chains[i];
-        if (c->link && c->state != WEIR_LINK_UP && c->state != WEIR_LINK_ENDED) return true;
+        bool is_up = c->state == WEIR_LINK_UP && s->links->server; /* or has yet to hear that it is not */
+        if (c->link && !is_up && c->state != WEIR_LINK_ENDED) return true;
     }
     return false;
 }
