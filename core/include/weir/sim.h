@@ -12,9 +12,9 @@
  *   outside of the run or from callbacks. A runtime with `workers` 0 has one.
  * - Every IPv4 and IPv6 address is some host's here, and may be listened on, but for 192.0.2.0/24, which none has.
  *   Connections without a local address come from 198.18.0.1 or [2001:2::1], those to the loopback from the loopback;
- *   so do datagrams of a socket that is bound to all addresses, until it has received one: then from where that was sent
- *   to. A datagram that nobody waits for is lost, and nobody is told.
- *   Paths of Unix-domain sockets are names without files.
+ *   so do datagrams of a socket that is bound to all addresses, until it has received one: then from where that was
+ * sent to. A datagram that nobody waits for is lost, and nobody is told. Paths of Unix-domain sockets are names without
+ * files.
  * - weir_runtime_run and weir_runtime_wait run the simulator until that runtime has stopped; WEIR_ESTATE: nothing more
  *   can happen before that. weir_runtime_start starts no thread. weir_runtime_destroy drains in virtual time. weir_poll
  *   lets the whole simulator go on until the manual runtime has something to do, or its timeout has passed in virtual
