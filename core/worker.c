@@ -73,7 +73,7 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
     worker->owner.members.memory = options.memory;
     /* In the simulator each block is an allocation, which may fail, in every build alike. */
-    wr_pool_init(&worker->owner.chunks, options.memory, WR_CHUNK_SIZE, options.sim ? 0 : WR_CHUNKS_KEPT);
+    wr_segments_init(&worker->owner.segments, options.memory, !options.sim);
     error = wr_slots_init(&worker->slots, &runtime->heap, capacity);
     if (error) return error;
     error = wr_cq_create(options.sim ? &wr_cq_sim : wr_cq_backends[0], &worker->cq, &options);
@@ -98,8 +98,8 @@ void wr_worker_destroy(wr_worker *worker)
     wr_alarms_drop(&worker->owner.alarms);
     wr_cq_destroy(worker->cq);
     wr_slots_destroy(&worker->slots);
-    if (!worker->owner.chunks.memory) return; /* not even an arena */
-    wr_pool_destroy(&worker->owner.chunks);
+    if (!worker->owner.segments.chunks.memory) return; /* not even an arena */
+    wr_segments_destroy(&worker->owner.segments);
     wr_arena_destroy(&worker->owner.arena);
 }
 
@@ -200,7 +200,7 @@ unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns)
     here = worker;
     set_now(worker);
     for (unsigned i = 0; i < count; i++) dispatch(worker, &completions[i]);
-    count += wr_ticks_run(worker);
+    if (wr_deadlines_next_ns(&worker->owner.ticks) <= worker->owner.now_ns) count += wr_ticks_run(worker);
     count += run_timers(worker);
     reconcile_dirty(worker);
     if (worker->owner.udp_dirty) wr_udp_sockets_reconcile(worker);

@@ -9,6 +9,7 @@
 #include "core/mailbox.h"
 #include "core/members.h"
 #include "core/memory.h"
+#include "core/outbox.h"
 #include "core/slots.h"
 #include "core/stats.h"
 #include "core/timer.h"
@@ -38,7 +39,7 @@ struct wr_worker {
         wr_wheel wheel;
         wr_deadlines ticks;
         weir_timer *alarms;         /* the embedder's timers that are no connection's */
-        wr_pool chunks;             /* of the outboxes */
+        wr_segments segments;       /* of the outboxes */
         wr_members members;         /* of its connections in groups */
         uint64_t now_ns;            /* when this pass began */
         uint64_t now_ms;            /* the same for the wheel */
