@@ -111,10 +111,30 @@ enum wr_op_kind {
     WR_OP_SEND_TO,
 };
 
+/* wr_link: a place in a list, embedded in what is in the list. */
+typedef struct wr_link wr_link;
+struct wr_link {
+    wr_link *next;
+};
+
+/* wr_link_reverse: onto a list without a lock threads push in front, so who takes it whole has the newest first: puts
+ * it into the order of the pushes. */
+static inline wr_link *wr_link_reverse(wr_link *newest)
+{
+    wr_link *oldest = NULL;
+    while (newest) {
+        wr_link *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
 /* An operation. `tag` is the caller's; the rest is the backend's from submit to final completion. Zero it before its
  * first use. A finished one may be submitted again as it is. */
 struct wr_op {
-    wr_op *next; /* in one of the backend's lists */
+    wr_link link; /* in one of the backend's lists */
     union {
         uint32_t slot;        /* of its socket, */
         int32_t system_error; /* until it has failed */

@@ -10,8 +10,8 @@
 
 /* Operations with their results, in order. */
 typedef struct wr_done {
-    wr_op *first;
-    wr_op *last;
+    wr_link *first;
+    wr_link *last;
 } wr_done;
 
 /* wr_op_begin: from here on the operation is the backend's. */
@@ -36,20 +36,21 @@ static inline void wr_done_add(wr_done *done, wr_op *op, int error, int system_e
     assert(op->pending);
     op->error = (int8_t)error;
     if (error) op->system_error = system_error;
-    op->next = NULL;
+    op->link.next = NULL;
     if (done->first)
-        done->last->next = op;
+        done->last->next = &op->link;
     else
-        done->first = op;
-    done->last = op;
+        done->first = &op->link;
+    done->last = &op->link;
 }
 
 /* wr_done_take: the oldest one, which is the caller's again; NULL when there is none. */
 static inline wr_op *wr_done_take(wr_done *done)
 {
-    wr_op *op = done->first;
-    if (!op) return NULL;
-    done->first = op->next;
+    wr_link *link = done->first;
+    if (!link) return NULL;
+    done->first = link->next;
+    wr_op *op = WR_CONTAINER_OF(link, wr_op, link);
     op->pending = false;
     return op;
 }
