@@ -6,7 +6,8 @@
  *
  * What a backend keeps, and what core relies on. tests/platform/ proves each on every backend.
  *
- *  1. A submit returns nothing and never completes inline: every result, a failure too, comes out of wait.
+ *  1. A submit returns nothing and never completes inline: every result, a failure too, comes out of wait. The success
+ *     of a send or a close alone may be had at once, by who asks for it (wr_op.prompt).
  *  2. Operations are intrusive. The caller embeds a wr_op in its own object; from the submit to the final completion it
  *     belongs to the backend, and must not move, be freed or be submitted again. Each submit has exactly one final
  *     completion. Only ACCEPT has more before it: those carry WR_MORE.
@@ -110,17 +111,43 @@ enum wr_op_kind {
     WR_OP_SEND_TO,
 };
 
+/* wr_node: a place in a list, embedded in what is in the list. */
+typedef struct wr_node wr_node;
+struct wr_node {
+    wr_node *next;
+};
+
+/* wr_node_reverse: onto a list without a lock threads push in front, so who takes it whole has the newest first: puts
+ * it into the order of the pushes. */
+static inline wr_node *wr_node_reverse(wr_node *newest)
+{
+    wr_node *oldest = NULL;
+    while (newest) {
+        wr_node *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
 /* An operation. `tag` is the caller's; the rest is the backend's from submit to final completion. Zero it before its
  * first use. A finished one may be submitted again as it is. */
 struct wr_op {
-    wr_op *next; /* in one of the backend's lists */
-    int32_t error;
-    int32_t system_error;
-    uint32_t slot; /* of its socket */
-    uint8_t kind;  /* enum wr_op_kind of the last submit */
-    bool pending;  /* from submit to final completion */
-    uint8_t tag;   /* the caller's: which of its objects this is embedded in */
+    wr_node link; /* in one of the backend's lists */
+    union {
+        uint32_t slot;        /* of its socket, */
+        int32_t system_error; /* until it has failed */
+    };
+    int8_t error;     /* 0 until it has failed */
+    uint8_t kind;     /* enum wr_op_kind of the last submit */
+    uint8_t tag;      /* the caller's: which of its objects this is embedded in */
+    bool pending : 1; /* from submit to final completion */
+    bool prompt : 1;  /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
+                         false  after it then, and no completion follows (docs/decisions/0003) */
 };
+
+_Static_assert(sizeof(wr_op) == sizeof(wr_op *) + 8, "a connection has three of them");
 
 #define WR_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -186,7 +213,6 @@ typedef struct wr_connect_params {
 enum {
     WR_CAP_SHARED_PORT = 1, /* wr_listen_params.shared_port */
     WR_CAP_UNIX = 2,        /* WR_FAMILY_UNIX */
-    WR_CAP_DATAGRAMS = 4,   /* wr_cq_udp_open and what follows from it */
 };
 
 /* A backend: one value of this a backend, named wr_cq_epoll and so on. The comments are the contract of the wrappers

@@ -69,7 +69,10 @@ static void epoll_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
     wr_socket *s = wr_epoll_get(cq, sock);
     wr_op_begin(op, WR_OP_CLOSE, sock.slot);
     wr_epoll_drop(cq, s, reset);
-    wr_epoll_finish(cq, op, 0, 0);
+    if (cq->owner.done.first)
+        wr_epoll_finish(cq, op, 0, 0); /* it comes last, and results of the socket may be among these */
+    else
+        wr_epoll_finish_submit(cq, op);
 }
 
 static int epoll_adopt(wr_cq *base, wr_detached socket, wr_sock *out)
@@ -130,7 +133,7 @@ static unsigned take_done(wr_epoll *cq, wr_completion *out, unsigned capacity)
     while (count < capacity) {
         wr_op *op = wr_done_take(&cq->owner.done);
         if (!op) break;
-        out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+        out[count] = wr_done_completion(op);
         if (op->kind == WR_OP_CONNECT && op->error == 0) {
             out[count].connected.slot = op->slot;
             out[count].connected.generation = wr_epoll_slot(cq, op->slot)->record.generation;
@@ -315,7 +318,7 @@ static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
 
 const struct wr_cq_ops wr_cq_epoll = {
     .name = "epoll",
-    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX | WR_CAP_DATAGRAMS,
+    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX,
     .create = epoll_create_queue,
     .destroy = epoll_destroy,
     .now = epoll_now,

@@ -58,14 +58,21 @@ typedef struct wr_socket {
     bool registered : 1; /* with epoll */
     bool wants_out : 1;  /* registered for EPOLLOUT too */
     bool queued : 1;     /* in the ready list */
+    bool delays : 1;     /* has Nagle's algorithm, which is no use to a server that gathers its writes */
     bool readable : 1;   /* the next read may find something */
     bool writable : 1;   /* the kernel said so since the last short write */
     bool ended : 1;      /* FIN, RST or an error was announced: readable until a read says what it is. The end may
                             come in one edge with the last bytes, and is not announced again */
-    bool ipv6 : 1;       /* datagrams: it is of that family */
-    bool coalesced : 1;  /* datagrams: the kernel puts runs together */
-    uint8_t accept_row;  /* listener: passes in a row that found exactly one connection */
-    uint8_t accept_row_needed;
+    union {
+        struct {
+            uint8_t accept_row; /* listener: passes in a row that found exactly one connection */
+            uint8_t accept_row_needed;
+        };
+        struct {
+            bool ipv6 : 1;      /* datagrams: it is of that family */
+            bool coalesced : 1; /* datagrams: the kernel puts runs together */
+        };
+    };
 } wr_socket;
 
 _Static_assert(sizeof(wr_socket) <= 48, "an idle socket stays small");
@@ -112,6 +119,15 @@ wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind);
 
 /* wr_epoll_finish: the operation has its result, which the next wait delivers. */
 void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error);
+
+/* wr_epoll_finish_submit: it has succeeded within its submit. */
+static inline void wr_epoll_finish_submit(wr_epoll *cq, wr_op *op)
+{
+    if (op->prompt)
+        op->pending = false;
+    else
+        wr_epoll_finish(cq, op, 0, 0);
+}
 
 /* wr_epoll_finish_system: the same, with a system's code to be mapped. */
 void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error);

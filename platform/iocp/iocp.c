@@ -54,8 +54,7 @@ wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op)
     return s->out;
 }
 
-/* The operation is the caller's to finish. */
-static wr_op *give_back(wr_iocp *cq, wr_iocp_socket *s)
+wr_op *wr_iocp_give_back(wr_iocp *cq, wr_iocp_socket *s)
 {
     wr_op *op = s->out->op;
     wr_pool_put(&cq->owner.outgoing, s->out);
@@ -65,7 +64,7 @@ static wr_op *give_back(wr_iocp *cq, wr_iocp_socket *s)
 
 void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code)
 {
-    wr_iocp_finish_system(cq, give_back(cq, s), code);
+    wr_iocp_finish_system(cq, wr_iocp_give_back(cq, s), code);
 }
 
 /* The one place where a closed socket ends: with its last flight. Until then Windows reads what is being sent, and
@@ -78,7 +77,7 @@ static void finish_closing(wr_iocp *cq, wr_iocp_socket *s)
     else if (s->kind == WR_IOCP_DATAGRAM && s->dispatch)
         wr_iocp_finish_send_to(cq, s, WEIR_ECANCELED);
     else if (s->out)
-        wr_iocp_finish(cq, give_back(cq, s), WEIR_ECANCELED, 0);
+        wr_iocp_finish(cq, wr_iocp_give_back(cq, s), WEIR_ECANCELED, 0);
     if (s->in) wr_iocp_finish(cq, s->in, 0, 0);
     s->kind = WR_IOCP_FREE;
     if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);
@@ -207,7 +206,7 @@ static unsigned take_done(wr_iocp *cq, wr_completion *out, unsigned capacity)
     while (count < capacity) {
         wr_op *op = wr_done_take(&cq->owner.done);
         if (!op) break;
-        out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+        out[count] = wr_done_completion(op);
         if (op->kind == WR_OP_CONNECT && op->error == 0) {
             out[count].connected.slot = op->slot;
             out[count].connected.generation = wr_iocp_slot(cq, op->slot)->record.generation;
@@ -395,7 +394,6 @@ static int iocp_create(wr_cq **out, const wr_cq_options *options)
 
 const struct wr_cq_ops wr_cq_iocp = {
     .name = "iocp",
-    .caps = WR_CAP_DATAGRAMS,
     .create = iocp_create,
     .destroy = iocp_destroy,
     .now = iocp_now,

@@ -162,9 +162,10 @@ enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, bool succeeded, 
 /* wr_iocp_result: the WSA code of what has landed, 0 for success; `*bytes` is what it moved. */
 int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, OVERLAPPED *overlapped, DWORD *bytes);
 
-/* wr_iocp_lease: makes `op` the socket's send or connect; NULL when there is no memory. wr_iocp_finish_out: it has its
- * result, a WSA code or 0. */
+/* wr_iocp_lease: makes `op` the socket's send or connect; NULL when there is no memory. wr_iocp_give_back: it
+ * is no longer, and the caller's to finish. wr_iocp_finish_out: it has its result, a WSA code or 0. */
 wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op);
+wr_op *wr_iocp_give_back(wr_iocp *cq, wr_iocp_socket *s);
 void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code);
 
 /* wr_iocp_drop: closes the socket; its operations end, and its slot is freed, when its flights have landed, and last of

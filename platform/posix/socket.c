@@ -112,7 +112,6 @@ int wr_socket_open(const wr_connect_params *params, int *out)
     const wr_addr *remote = &params->remote.addr;
     int fd = socket(wr_sockaddr_family(remote), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return errno;
-    if (remote->family != WR_FAMILY_UNIX) (void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* a delay, not a failure */
     if (params->local) {
         /* Without this, bind takes a port for itself alone; with it, connect chooses one that is free towards this
          * peer, so each local address has its full range for every peer. */
@@ -128,6 +127,11 @@ int wr_socket_open(const wr_connect_params *params, int *out)
     }
     *out = fd;
     return 0;
+}
+
+void wr_socket_send_undelayed(int fd)
+{
+    (void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* else there is a delay, not a failure */
 }
 
 void wr_socket_close(int fd, bool reset)

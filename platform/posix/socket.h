@@ -15,6 +15,10 @@ int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out);
  * system's code. */
 int wr_socket_open(const wr_connect_params *params, int *fd);
 
+/* wr_socket_send_undelayed: turns off Nagle's delay of a stream that wr_socket_open made, and that is no Unix-domain
+ * socket. */
+void wr_socket_send_undelayed(int fd);
+
 /* wr_socket_close: closes; `reset` sends RST instead of FIN. */
 void wr_socket_close(int fd, bool reset);
 

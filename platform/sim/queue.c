@@ -113,9 +113,17 @@ static void check_sent(wr_sim_socket *socket)
     socket->offered = NULL;
 }
 
+/* Nothing leads to the record any more. */
+static void free_socket(wr_sim_queue *queue, wr_sim_socket *socket)
+{
+    assert(!socket->done.first && !socket->queued);
+    socket->in_use = false;
+    wr_table_recycle(&queue->own->sockets, &socket->record);
+}
+
 static void deliver(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, wr_completion *out)
 {
-    *out = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+    *out = wr_done_completion(op);
     if (!socket) return;
     if (op->kind == WR_OP_SEND || op->kind == WR_OP_SEND_TO) check_sent(socket);
     if ((op->kind == WR_OP_RECV || op->kind == WR_OP_RECV_FROM) && op->error == 0) {
@@ -128,12 +136,8 @@ static void deliver(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, wr_co
     }
     if (op->kind == WR_OP_CONNECT && op->error == 0)
         out->connected = (wr_sock){ .slot = socket->record.slot, .generation = socket->record.generation };
-    /* Its last one: nothing leads to the record any more. */
     bool is_last = op->kind == WR_OP_CLOSE || (op->kind == WR_OP_CONNECT && op->error != 0);
-    if (!is_last) return;
-    assert(!socket->done.first && !socket->queued);
-    socket->in_use = false;
-    wr_table_recycle(&queue->own->sockets, &socket->record);
+    if (is_last) free_socket(queue, socket);
 }
 
 /* What one socket has to deliver: results first, and bytes or connections if there is room. */
@@ -406,7 +410,7 @@ static void sim_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op)
 static void sim_cancel(wr_cq *cq, wr_op *op)
 {
     wr_sim_queue *queue = enter(cq);
-    if (op->pending && op->slot != WR_NO_SLOT) {
+    if (wr_op_has_slot(op)) {
         wr_sim_socket *socket = wr_sim_socket_at(queue->own, op->slot);
         bool is_cancellable = op->kind == WR_OP_ACCEPT || op->kind == WR_OP_CONNECT;
         WR_SIM_RULE(is_cancellable, "only accepts and connects are cancelled");
@@ -526,7 +530,13 @@ static void sim_close(wr_cq *cq, wr_sock sock, wr_op *op, bool reset)
     wr_sim_file *file = socket->file;
     wr_sim_socket_retire(socket);
     wr_sim_file_close(queue->sim, file, reset);
-    wr_sim_finish(queue, socket, op, 0);
+    /* Nothing of the socket's is to be delivered: only then may it end here. */
+    if (op->prompt && !socket->done.first && !socket->queued && wr_sim_coin(queue->sim)) {
+        op->pending = false;
+        free_socket(queue, socket);
+    } else {
+        wr_sim_finish(queue, socket, op, 0);
+    }
     wr_sim_leave(queue->sim);
 }
 
@@ -539,7 +549,7 @@ static void sim_local(wr_cq *cq, wr_sock sock, wr_addr *out)
 
 const struct wr_cq_ops wr_cq_sim = {
     .name = "sim",
-    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX | WR_CAP_DATAGRAMS,
+    .caps = WR_CAP_SHARED_PORT | WR_CAP_UNIX,
     .create = sim_create,
     .destroy = sim_destroy,
     .now = sim_now,

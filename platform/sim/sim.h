@@ -172,6 +172,7 @@ struct wr_sim_socket {
     bool queued;          /* in a list of ready ones */
     bool in_use;
     bool begun;                 /* the accept has delivered something since its submit */
+    bool submitting;            /* a send, at this moment */
     wr_done done;               /* operations that have their result, in order */
     const wr_slice *sent;       /* of the send whose result is not yet delivered, */
     const wr_datagram *offered; /* or of the send_to, */

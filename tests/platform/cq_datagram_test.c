@@ -165,7 +165,6 @@ CQ_TEST(cq_datagram, come_many_at_once)
 CQ_TEST(cq_datagram, of_one_size_stay_apart)
 {
     static wr_datagram sent[MANY];
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     for (int coalesce = 0; coalesce < 2; coalesce++) {
         wr_udp_params params = { .local = world_loopback(WR_FAMILY_IPV4, 0), .coalesce = coalesce };
         ends e;
@@ -222,7 +221,6 @@ static uint32_t size_around_100(uint32_t number)
 CQ_TEST(cq_datagram, that_is_too_long_is_flagged)
 {
     static wr_datagram sent[20];
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     for (int coalesce = 0; coalesce < 2; coalesce++) {
         wr_udp_params params = { .local = world_loopback(WR_FAMILY_IPV4, 0), .coalesce = coalesce };
         ends e;
@@ -335,14 +333,12 @@ static void refuse(world *w, const wr_datagram *bad, int error)
 
 CQ_TEST(cq_datagram, that_is_longer_than_any_may_be_is_refused_alone)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     wr_datagram bad = { .data = bytes, .size = WR_DATAGRAM_MAX + 1, .peer = world_loopback(WR_FAMILY_IPV4, 9) };
     refuse(w, &bad, WEIR_EMSGSIZE);
 }
 
 CQ_TEST(cq_datagram, to_another_family_is_refused_alone)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     wr_datagram bad = { .data = "x", .size = 1, .peer = world_loopback(WR_FAMILY_IPV6, 9) };
     refuse(w, &bad, WEIR_EAFNOSUPPORT);
     bad.peer.family = WR_FAMILY_NONE;
@@ -353,7 +349,6 @@ CQ_TEST(cq_datagram, to_another_family_is_refused_alone)
 
 CQ_TEST(cq_datagram, to_port_0_is_refused_alone)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     wr_datagram bad = { .data = "x", .size = 1, .peer = world_loopback(WR_FAMILY_IPV4, 0) };
     refuse(w, &bad, 0);
 }
@@ -444,7 +439,6 @@ CQ_TEST(cq_datagram, holds_no_memory_while_none_comes)
     static deed recvs[SOCKETS];
     wr_sock socks[SOCKETS];
     wr_addr where;
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     for (int i = 0; i < SOCKETS; i++) cr_assert(world_udp(w, WR_FAMILY_IPV4, &socks[i], &where));
     uint64_t used = w->memory.base.used;
     for (int i = 0; i < SOCKETS; i++) world_recv_from(w, socks[i], WR_DATAGRAM_MAX, &recvs[i]);

@@ -69,17 +69,14 @@ CQ_TEST(cq_udp, leaves_the_port_to_listeners_of_streams)
 {
     wr_endpoint where;
     wr_sock listener = world_listen_ipv4(w, &where);
-    if (!world_lacks(w, WR_CAP_DATAGRAMS)) {
-        wr_addr bound;
-        wr_udp_params params = { .local = where.addr };
-        world_finish(w, world_udp_open(w, &params, &bound));
-    }
+    wr_addr bound;
+    wr_udp_params params = { .local = where.addr };
+    world_finish(w, world_udp_open(w, &params, &bound));
     world_finish(w, listener);
 }
 
 CQ_TEST(cq_udp, cannot_be_bound_to_what_is_none_of_this_hosts_addresses)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     wr_udp_params params = { .local = { .family = WR_FAMILY_IPV4, .ip = { 192, 0, 2, 1 } } }; /* RFC 5737 */
     wr_listen_result result;
     int error = wr_cq_udp_open(w->cq, &params, &result);
@@ -95,7 +92,6 @@ CQ_TEST(cq_udp, cannot_be_bound_to_what_is_none_of_this_hosts_addresses)
 
 CQ_TEST(cq_udp, that_is_detached_can_be_discarded)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     wr_udp_params params = { .local = world_loopback(WR_FAMILY_IPV4, 0) };
     wr_listen_result result;
     cr_assert_eq(wr_cq_udp_open(w->cq, &params, &result), 0);
@@ -107,7 +103,6 @@ CQ_TEST(cq_udp, that_is_detached_can_be_discarded)
 
 CQ_TEST(cq_udp, may_ask_for_buffers_of_any_size)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS)) return;
     static const uint32_t sizes[] = { 1, 65536, 4 << 20, UINT32_MAX };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         wr_udp_params params = { .local = world_loopback(WR_FAMILY_IPV4, 0),
@@ -178,7 +173,7 @@ static void open_sharers(world *w, wr_sock *sharers, wr_addr *where)
 CQ_TEST(cq_udp, shares_its_port_so_that_each_has_some_peers_and_keeps_them)
 {
     enum { ROUNDS = 3 };
-    if (world_lacks(w, WR_CAP_DATAGRAMS) || world_lacks(w, WR_CAP_SHARED_PORT)) return;
+    if (world_lacks(w, WR_CAP_SHARED_PORT)) return;
     wr_sock sharers[SHARERS], peers[PEERS];
     wr_addr where, at[PEERS];
     static deed recvs[SHARERS];
@@ -216,7 +211,7 @@ CQ_TEST(cq_udp, shares_its_port_so_that_each_has_some_peers_and_keeps_them)
 
 CQ_TEST(cq_udp, that_claims_a_port_finds_out_that_others_share_it)
 {
-    if (world_lacks(w, WR_CAP_DATAGRAMS) || world_lacks(w, WR_CAP_SHARED_PORT)) return;
+    if (world_lacks(w, WR_CAP_SHARED_PORT)) return;
     wr_sock sharers[SHARERS];
     wr_addr where;
     open_sharers(w, sharers, &where);
