@@ -93,7 +93,7 @@ Test(sim_datagram, takes_the_latency)
     cr_assert_eq(say(&w, e.client, server, 1), 0);
     uint64_t before = now(&w);
     world_await(&w, &recv);
-    cr_assert_eq(now(&w) - before, LATENCY_MS * MS);
+    cr_assert_eq(now(&w) - before, UINT64_C(1) * LATENCY_MS * MS);
     world_return(&w, &recv);
     close_ends(&w, &e);
 }
