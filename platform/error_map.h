@@ -49,7 +49,8 @@
     X(WEIR_ETIMEDOUT, 0, 0, ERROR_TIMEOUT)                                        \
     X(WEIR_ENOENT, ENOENT, 0, ERROR_FILE_NOT_FOUND)                               \
     X(WEIR_ENOENT, ENOTDIR, 0, ERROR_PATH_NOT_FOUND)                              \
-    X(WEIR_EFAULT, EFAULT, WSAEFAULT, ERROR_NOACCESS)
+    X(WEIR_EFAULT, EFAULT, WSAEFAULT, ERROR_NOACCESS)                             \
+    X(WEIR_EMSGSIZE, EMSGSIZE, WSAEMSGSIZE, ERROR_INVALID_USER_BUFFER)
 
 /* wr_error_from_system: the WEIR_E… of a system's code; 0 for 0, WEIR_ESYSTEM for one outside the table. [any], and in
  * signal handlers */

@@ -57,6 +57,7 @@ static const struct {
     { "there is no such file", 2, 0, 2, WEIR_ENOENT },
     { "there is no such folder", 20, 0, 3, WEIR_ENOENT },
     { "the buffer is not readable", 14, 10014, 998, WEIR_EFAULT },
+    { "the datagram is too long", 90, 10040, 1784, WEIR_EMSGSIZE },
 };
 
 /* The table's codes of the system that this test runs on. */
