@@ -7,6 +7,7 @@
 #include "core/alarm.h"
 #include "core/connector.h"
 #include "core/inbox.h"
+#include "core/link.h"
 #include "core/listener.h"
 #include "core/runtime.h"
 #include "platform/bug.h"
@@ -83,18 +84,23 @@ static void leave_worker(weir_conn *conn)
     wr_worker *worker = conn->worker;
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
+    const wr_connector *connector = conn->service->connector;
+    const weir_reason reason = { conn->error, conn->system_error };
+    weir_step step = connector ? connector->step : WEIR_STEP_NONE;
     conn->state = WR_CONN_GONE;
     wr_conn_leave_groups(conn); /* one that never opened is still in those that it was added to by its id */
     wr_add(&worker->counters.closed[-conn->error], 1);
-    if (protocol->on_close) protocol->on_close(conn, (weir_reason){ conn->error, conn->system_error });
+    if (protocol->on_close) protocol->on_close(conn, reason);
     if (protocol->inbox) wr_inbox_close(conn);
     if (conn->service->listener) wr_listener_leave(conn->service->listener, &conn->peer);
     if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
     conn->slot->owner.conn = NULL;
+    weir_link *link = connector ? connector->link : NULL;
     destroy(conn);
     worker->owner.connections--;
     atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
     wr_runtime_release(runtime);
+    if (link) wr_link_down(link, step, reason);
     wr_worker_check_drained(worker);
 }
 
@@ -166,13 +172,30 @@ static void rearm(weir_conn *conn)
         wr_wheel_arm(&conn->worker->owner.wheel, &conn->timer, due);
 }
 
+static void settle_reason(weir_conn *conn, int error, int system_error)
+{
+    if (conn->error != 0) return;
+    conn->error = (int8_t)error;
+    conn->system_error = system_error;
+}
+
+/* Its end is desired before it is there. What is in flight, a lookup or a connect, brings it when it completes. */
+static void cancel_connect(weir_conn *conn)
+{
+    wr_connector *connector = conn->service->connector;
+    if (connector->step == WEIR_STEP_RESOLVE)
+        wr_resolver_cancel(connector->lookup);
+    else
+        wr_cq_cancel(conn->worker->cq, &conn->recv);
+}
+
 static void expire_deadline(weir_conn *conn)
 {
     conn->has_deadline = false;
     switch (conn->state) {
     case WR_CONN_CONNECTING:
-        conn->error = WEIR_ETIMEDOUT;
-        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        if (!wr_connector_has_remote(conn->service->connector)) conn->error = WEIR_ETIMEDOUT;
+        cancel_connect(conn);
         break;
     case WR_CONN_OPEN:
         if (conn->write_dead)
@@ -238,9 +261,22 @@ static void connect_next(weir_conn *conn)
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
 }
 
+/* Each of a name's addresses has an equal share of the time that is left, so that one that does not answer cannot use
+ * up all of it. */
+static void connect_next_remote(weir_conn *conn)
+{
+    wr_connector *connector = conn->service->connector;
+    uint32_t left = time_left(wr_conn_now_ms(conn), connector->deadline_ms);
+    wr_conn_set_deadline(conn, left / (connector->lookup->count - connector->next_remote));
+    rearm(conn);
+    wr_connector_next_remote(connector);
+    conn->peer = connector->remote.addr;
+    connect_next(conn);
+}
+
 void wr_conn_start(weir_conn *conn)
 {
-    const wr_connector *connector = conn->service->connector;
+    wr_connector *connector = conn->service->connector;
     conn->state = WR_CONN_CONNECTING;
     conn->peer = connector->remote.addr;
     join_worker(conn);
@@ -250,54 +286,69 @@ void wr_conn_start(weir_conn *conn)
         leave_worker(conn);
         return;
     }
+    connector->deadline_ms = wr_conn_now_ms(conn) + connector->timeout_ms;
     wr_conn_set_deadline(conn, connector->timeout_ms);
     rearm(conn);
-    connect_next(conn);
+    if (connector->lookup)
+        wr_resolver_ask(conn->worker, connector->lookup);
+    else
+        connect_next(conn);
 }
 
-static void connected(weir_conn *conn, const wr_completion *completion)
+static void never_opened(weir_conn *conn, int error, int system_error)
 {
-    wr_worker *worker = conn->worker;
-    if (completion->error == 0) {
-        conn->sock = completion->connected;
-        wr_add(&worker->counters.connected, 1);
-        if (conn->error == 0)
-            open_conn(conn);
-        else
-            wr_conn_fail(conn, 0, 0); /* ended before it was there: by its deadline, its id, or a stop */
-        return;
-    }
-    /* This local address has no port left. Which of the two is said depends on whether bind or connect found out. */
-    bool no_port = completion->error == WEIR_EADDRNOTAVAIL || completion->error == WEIR_EADDRINUSE;
-    if (no_port && conn->error == 0 && wr_connector_has_more(conn->service->connector)) {
-        connect_next(conn);
-        return;
-    }
-    if (conn->error == 0) {
-        conn->error = (int8_t)completion->error;
-        conn->system_error = completion->system_error;
-    }
-    wr_add(&worker->counters.connect_errors, 1);
+    settle_reason(conn, error, system_error);
+    wr_add(&conn->worker->counters.connect_errors, 1);
     if (conn->dirty)
         conn->state = WR_CONN_GONE; /* reconcile sees it last */
     else
         leave_worker(conn);
 }
 
-/* The end. */
-
-static void settle_reason(weir_conn *conn, int error, int system_error)
+void wr_conn_resolved(weir_conn *conn)
 {
-    if (conn->error != 0) return;
-    conn->error = (int8_t)error;
-    conn->system_error = system_error;
+    wr_connector *connector = conn->service->connector;
+    if (conn->error != 0 || connector->lookup->error != 0) {
+        never_opened(conn, connector->lookup->error, connector->lookup->system_error);
+        return;
+    }
+    connector->step = WEIR_STEP_CONNECT;
+    connect_next_remote(conn);
+    if (connector->link) wr_link_resolved(connector->link);
 }
+
+static void connected(weir_conn *conn, const wr_completion *completion)
+{
+    wr_connector *connector = conn->service->connector;
+    if (completion->error == 0) {
+        conn->sock = completion->connected;
+        wr_add(&conn->worker->counters.connected, 1);
+        if (conn->error != 0) {
+            wr_conn_fail(conn, 0, 0); /* ended before it was there: by its deadline, its id, or a stop */
+            return;
+        }
+        connector->step = WEIR_STEP_OPEN;
+        if (connector->link) wr_link_up(connector->link, conn);
+        open_conn(conn);
+        return;
+    }
+    /* This local address has no port left. Which of the two is said depends on whether bind or connect found out. */
+    bool no_port = completion->error == WEIR_EADDRNOTAVAIL || completion->error == WEIR_EADDRINUSE;
+    if (conn->error == 0 && no_port && wr_connector_has_local(connector))
+        connect_next(conn);
+    else if (conn->error == 0 && wr_connector_has_remote(connector))
+        connect_next_remote(conn);
+    else
+        never_opened(conn, completion->error, completion->system_error);
+}
+
+/* The end. */
 
 void wr_conn_close(weir_conn *conn, int error)
 {
     if (conn->state == WR_CONN_CONNECTING) {
         settle_reason(conn, error, 0);
-        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        cancel_connect(conn);
         return;
     }
     if (conn->state != WR_CONN_OPEN) return;
@@ -331,7 +382,7 @@ void wr_conn_fail(weir_conn *conn, int error, int system_error)
     if (conn->state == WR_CONN_CONNECTING && conn->sock.generation == 0) {
         /* Its connect may be over, and the result stand behind this in the same batch: no socket to close yet. */
         settle_reason(conn, error, system_error);
-        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        cancel_connect(conn);
         return;
     }
     settle_reason(conn, error, system_error);

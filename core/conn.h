@@ -85,6 +85,9 @@ int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached soc
 /* wr_conn_start: begins to connect, by the connector of its service. [worker] */
 void wr_conn_start(weir_conn *conn);
 
+/* wr_conn_resolved: the lookup of its name has its answer. [worker] */
+void wr_conn_resolved(weir_conn *conn);
+
 /* wr_conn_complete: one of its operations has completed. [worker] */
 void wr_conn_complete(weir_conn *conn, const wr_completion *completion);
 

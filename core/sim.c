@@ -20,7 +20,7 @@ _Static_assert((int)WEIR_SIM_PARTIAL == (int)WR_FAULT_PARTIAL && (int)WEIR_SIM_L
                    (int)WEIR_SIM_DATAGRAM_LOSS == (int)WR_FAULT_DATAGRAM_LOSS &&
                    (int)WEIR_SIM_DATAGRAM_DUPLICATE == (int)WR_FAULT_DATAGRAM_COPY &&
                    (int)WEIR_SIM_DATAGRAM_REORDER == (int)WR_FAULT_DATAGRAM_LATE &&
-                   (int)WR_FAULTS == WEIR_SIM_DATAGRAM_REORDER + 1,
+                   (int)WEIR_SIM_RESOLVE == (int)WR_FAULT_RESOLVE && (int)WR_FAULTS == WEIR_SIM_RESOLVE + 1,
                "one list of faults");
 
 static bool ask_script(enum wr_sim_fault fault, uint64_t number, void *data)
@@ -43,6 +43,7 @@ static int translate(weir_sim *sim, const weir_sim_options *options, wr_sim_opti
         [WR_FAULT_DATAGRAM_LOSS] = options->datagram_loss_per_mille,
         [WR_FAULT_DATAGRAM_COPY] = options->datagram_duplicate_per_mille,
         [WR_FAULT_DATAGRAM_LATE] = options->datagram_reorder_per_mille,
+        [WR_FAULT_RESOLVE] = options->resolve_per_mille,
     };
     uint32_t latency_us_min = options->latency_us_min, latency_us_max = options->latency_us_max;
     if (latency_us_max == 0) {
@@ -50,6 +51,7 @@ static int translate(weir_sim *sim, const weir_sim_options *options, wr_sim_opti
         latency_us_max = latency_us_min;
     }
     if (latency_us_max < latency_us_min) return WEIR_EINVAL;
+    if (options->resolve_ms_max && options->resolve_ms_max < options->resolve_ms_min) return WEIR_EINVAL;
     *out = (wr_sim_options){ .seed = options->seed,
                              .latency_us_min = latency_us_min,
                              .latency_us_max = latency_us_max,
@@ -93,6 +95,7 @@ void weir_sim_destroy(weir_sim *sim)
     if (!sim) return;
     assert(sim->runtimes == 0);
     wr_sim_destroy(sim->world);
+    wr_sim_names_free(sim);
     free(sim);
 }
 

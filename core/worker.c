@@ -6,6 +6,7 @@
 
 #include "core/alarm.h"
 #include "core/conn.h"
+#include "core/link.h"
 #include "core/listener.h"
 #include "core/post.h"
 #include "core/runtime.h"
@@ -33,6 +34,7 @@ static void begin_stop(wr_worker *worker, wr_message *message)
     worker->owner.stopping = true;
     for (wr_acceptor *acceptor = worker->owner.acceptors; acceptor; acceptor = acceptor->next)
         wr_acceptor_close(acceptor);
+    wr_links_stop(worker);
     uint32_t count = wr_slots_count(&worker->slots);
     for (uint32_t i = 0; i < count; i++) {
         weir_conn *conn = wr_slots_at(&worker->slots, i)->owner.conn;
@@ -94,6 +96,7 @@ static void drop_timers(wr_worker *worker)
 void wr_worker_destroy(wr_worker *worker)
 {
     if (worker->cq) drop_timers(worker);
+    wr_links_drop(worker);
     wr_ticks_drop(worker);
     wr_alarms_drop(&worker->owner.alarms);
     wr_cq_destroy(worker->cq);
@@ -157,6 +160,12 @@ static unsigned run_timers(wr_worker *worker)
             break;
         case WR_TIMER_UDP:
             wr_udp_socket_expire(WR_CONTAINER_OF(timer, weir_udp_socket, timer));
+            break;
+        case WR_TIMER_LINK:
+            wr_link_expire(timer);
+            break;
+        case WR_TIMER_LOOKUP:
+            wr_lookup_expire(timer);
             break;
         }
     }

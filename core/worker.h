@@ -24,10 +24,19 @@ enum {
 enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR, WR_TAG_UDP };
 
 /* wr_timer.tag, likewise. */
-enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED, WR_TIMER_ALARM, WR_TIMER_UDP };
+enum wr_timer_tag {
+    WR_TIMER_CONN,
+    WR_TIMER_ACCEPTOR,
+    WR_TIMER_DELAYED,
+    WR_TIMER_ALARM,
+    WR_TIMER_LINK,
+    WR_TIMER_LOOKUP,
+    WR_TIMER_UDP,
+};
 
 typedef struct wr_acceptor wr_acceptor;
 typedef struct weir_timer weir_timer;
+typedef struct weir_link weir_link;
 typedef struct weir_udp_socket weir_udp_socket;
 
 struct wr_worker {
@@ -48,6 +57,7 @@ struct wr_worker {
         weir_udp_socket *udp_dirty; /* likewise */
         weir_udp_socket *udp_sockets;
         wr_acceptor *acceptors;
+        weir_link *links;
         uint32_t connections; /* here, in whatever state */
         bool stopping;        /* no new connections; those that are here are closing */
         bool drained;         /* has said so */

@@ -26,7 +26,9 @@
     X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")     \
     X(datagram_twice, "the last datagram of a batch that was cut short comes with the next one again") \
     X(datagrams_kept, "a batch of datagrams that comes to a closing socket is never given back")       \
-    X(udp_stays_paused, "a UDP socket that paused for want of memory does not receive again")
+    X(udp_stays_paused, "a UDP socket that paused for want of memory does not receive again")          \
+    X(link_hammers, "a link does not wait before its next attempt")                                    \
+    X(link_speaks_on, "a link that was closed still says what becomes of it")
 
 #ifdef WEIR_BUGS
 #define WR_BUG_VALUE(name, text) WR_BUG_##name,

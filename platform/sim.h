@@ -36,6 +36,7 @@ enum wr_sim_fault {
     WR_FAULT_DATAGRAM_LOSS, /* it never comes */
     WR_FAULT_DATAGRAM_COPY, /* it comes twice */
     WR_FAULT_DATAGRAM_LATE, /* it is held up, and others overtake it */
+    WR_FAULT_RESOLVE,       /* a name is not looked up; asked by core, which keeps the names */
     WR_FAULTS,
 };
 
@@ -100,6 +101,10 @@ void wr_sim_set_live(wr_sim *sim, bool live);
 
 /* wr_sim_strikes: draws whether the fault strikes now. */
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault);
+
+/* wr_sim_draw: a number from 0 to bound - 1 of the world's seed, for an owner that decides something by chance; bound
+ * is at least 1. */
+uint64_t wr_sim_draw(wr_sim *sim, uint64_t bound);
 
 /* wr_sim_cut: nothing passes between the two hosts any more, whatever their ports; `b` NULL: between `a` and all
  * others. What is on its way waits, as TCP keeps it and sends it again; resets and datagrams are lost. WEIR_ENOMEM. */

@@ -17,6 +17,11 @@ bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault)
     return strikes;
 }
 
+uint64_t wr_sim_draw(wr_sim *sim, uint64_t bound)
+{
+    return wr_random_below(&sim->random, bound);
+}
+
 int wr_sim_code(int error)
 {
     switch (error) {

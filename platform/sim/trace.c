@@ -33,7 +33,8 @@ static const char *const fault_names[WR_FAULTS] = { "partial",
                                                     "ENOMEM",
                                                     "a datagram is lost",
                                                     "a datagram comes twice",
-                                                    "a datagram comes late" };
+                                                    "a datagram comes late",
+                                                    "resolve" };
 
 typedef struct wr_note_words {
     const char *verb; /* NULL: not in the text */

@@ -264,7 +264,7 @@ Test(sim_options, enomem_ends_connections_and_leaks_nothing)
 /* ---- scripts ---- */
 
 typedef struct asked {
-    uint64_t next[WEIR_SIM_ENOMEM + 1];
+    uint64_t next[WEIR_SIM_RESOLVE + 1];
     bool in_order;
     uint64_t fail_allocation; /* this one; UINT64_MAX: none */
 } asked;

@@ -2,6 +2,7 @@
 #include "harness/calls.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -87,6 +88,48 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 {
     if (fails(CALL_PTHREAD_CREATE)) return errno;
     return __real_pthread_create(thread, attributes, main, arg);
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static bool holding;
+static unsigned held;
+
+void call_hold(bool hold)
+{
+    pthread_mutex_lock(&gate);
+    holding = hold;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate);
+}
+
+unsigned call_held(void)
+{
+    pthread_mutex_lock(&gate);
+    unsigned count = held;
+    pthread_mutex_unlock(&gate);
+    return count;
+}
+
+static void pass_gate(void)
+{
+    pthread_mutex_lock(&gate);
+    held++;
+    while (holding) pthread_cond_wait(&gate_moved, &gate);
+    held--;
+    pthread_mutex_unlock(&gate);
+}
+
+/* Returns its error. */
+int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out);
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out);
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    pass_gate();
+    if (!fails(CALL_GETADDRINFO)) return __real_getaddrinfo(name, service, hints, out);
+    int code = errno;
+    if (code == EAI_SYSTEM) errno = EMFILE;
+    return code;
 }
 
 /* With as many arguments as there may be: those that a call does not have are not looked at. */

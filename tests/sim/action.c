@@ -392,6 +392,8 @@ const swarm_action swarm_actions[] = {
     { "udp_send", 16, OUTSIDE | INSIDE, act_udp_send },
     { "logic", 3, OUTSIDE, act_logic },
     { "logic_more", 8, OUTSIDE | INSIDE, act_logic_more },
+    { "link", 8, OUTSIDE | INSIDE, act_link },
+    { "link_server", 2, OUTSIDE, act_link_server },
 };
 
 const unsigned swarm_action_count = sizeof swarm_actions / sizeof *swarm_actions;

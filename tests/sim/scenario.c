@@ -162,9 +162,9 @@ static bool has_shortage(const swarm *s)
 
 static void run_a_while(swarm *s)
 {
-    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second; and nobody
-     * may bring that about meanwhile. */
-    if (chance(&s->from, 300) && !has_shortage(s)) {
+    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second, or a link for
+     * all that time; and nobody may bring that about meanwhile. */
+    if (chance(&s->from, 300) && !has_shortage(s) && !link_is_restless(s)) {
         s->quiet = true;
         swarm_run(s, 24 * DAY_S * SWARM_S);
         s->quiet = false;
@@ -239,9 +239,11 @@ static void calm(swarm *s)
     weather_calm(s);
     raw_calm(s);
     clock_calm(s);
+    link_calm_begin(s);
     post_to_all(s, callback_calm);
     swarm_run(s, CALM_S * SWARM_S);
     logic_calm(s);
+    link_calm_end(s);
     judge_calm(s);
     udp_judge_calm(s);
     for (unsigned i = 0; i < s->made_runtimes; i++) {
@@ -304,6 +306,7 @@ static void end_all(swarm *s)
         if (i == s->made_runtimes) break;
         swarm_destroy_runtime(&s->runtimes[(first + i) % s->made_runtimes]);
     }
+    link_destroy(s);
     logic_destroy(s);
     raw_destroy(s);
     judge_all(s);

@@ -14,6 +14,7 @@
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
+ *   link.c      links to a server that comes and goes, and its name
  *   logic.c     a server with an inbox, and the logic thread that takes from it
  *   clock.c     what runs on a worker at once, or at its time: posts, strands, ticks, timers
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
@@ -64,6 +65,7 @@ typedef struct swarm_runtime swarm_runtime;
 typedef struct swarm_listener swarm_listener;
 typedef struct swarm_raw swarm_raw;
 typedef struct swarm_logic swarm_logic;
+typedef struct swarm_links swarm_links;
 
 /* ---- memory.c ---- */
 
@@ -306,7 +308,7 @@ struct swarm {
     bool enabled[SWARM_ACTIONS_MAX];
     weir_sim_options faults; /* that this seed may have at all, at their worst */
     weir_sim_options weather;
-    bool ever[WR_FAULTS];              /* faults that were possible so far */
+    bool ever[WEIR_SIM_RESOLVE + 1];   /* faults that were possible so far */
     bool ever_cut, ever_full;          /* partitions; max_sockets */
     char cut_host[128], cut_other[32]; /* the last one */
     bool quiet;                        /* calm: callbacks send no more */
@@ -333,6 +335,7 @@ struct swarm {
     swarm_raw *raws;
     swarm_logic *logic;
     unsigned made_logics;
+    swarm_links *links;
     uint64_t hash; /* of all callbacks */
     uint8_t bytes[MESSAGE_MAX + 64];
 };
@@ -517,6 +520,23 @@ void group_take(swarm_end *end, const message_label *label);
  * size that the books say. */
 void group_check_owed(const swarm_end *end);
 void group_judge_sizes(swarm *s);
+
+/* ---- link.c ---- */
+
+/* act_link, a row of the table: opens a link, or closes one, sends through one, names or forgets the server.
+ * act_link_server: the server comes, or goes. */
+void act_link(swarm *s, swarm_end *end);
+void act_link_server(swarm *s, swarm_end *end);
+
+/* link_calm_begin: the server is there, and has its name. link_calm_end: so all links must be up, and all that they
+ * were given must have come. link_destroy: both sides, if there are any. */
+void link_calm_begin(swarm *s);
+void link_calm_end(swarm *s);
+void link_destroy(swarm *s);
+
+/* link_is_restless: there is a link that is not up, and tries to be. */
+bool link_is_restless(const swarm *s);
+
 /* ---- logic.c ---- */
 
 /* act_logic, a row of the table: makes a server with an inbox, or destroys it. act_logic_more: a client more, some

@@ -14,7 +14,7 @@
  *   Connections without a local address come from 198.18.0.1 or [2001:2::1], those to the loopback from the loopback;
  *   so do datagrams of a socket that is bound to all addresses, until it has received one: then from where that was
  * sent to. A datagram that nobody waits for is lost, and nobody is told. Paths of Unix-domain sockets are names without
- * files.
+ * files. Names of hosts are those of weir_sim_name alone.
  * - weir_runtime_run and weir_runtime_wait run the simulator until that runtime has stopped; WEIR_ESTATE: nothing more
  *   can happen before that. weir_runtime_start starts no thread. weir_runtime_destroy drains in virtual time. weir_poll
  *   lets the whole simulator go on until the manual runtime has something to do, or its timeout has passed in virtual
@@ -41,6 +41,7 @@ typedef enum weir_sim_fault {
     WEIR_SIM_DATAGRAM_LOSS,      /* a datagram never comes */
     WEIR_SIM_DATAGRAM_DUPLICATE, /* a datagram comes twice */
     WEIR_SIM_DATAGRAM_REORDER,   /* a datagram is held up, and later ones overtake it */
+    WEIR_SIM_RESOLVE,            /* a name is not found for now: WEIR_EAI_AGAIN */
 } weir_sim_fault;
 
 /* Zero is a local network on which nothing goes wrong. The ratios apply while the simulator runs, not to what is set up
@@ -63,6 +64,10 @@ typedef struct weir_sim_options {
     uint32_t datagram_loss_per_mille; /* of datagrams: they never come */
     uint32_t datagram_duplicate_per_mille; /* of datagrams: they come twice */
     uint32_t datagram_reorder_per_mille; /* of datagrams: held up by 1 ms and three times the longest latency at most */
+    uint32_t resolve_per_mille;          /* of lookups of names: WEIR_EAI_AGAIN */
+    /* How long the lookup of a name takes, drawn for each. A maximum of 0 stands for the minimum, and both 0 for 1 ms.
+     */
+    uint32_t resolve_ms_min, resolve_ms_max;
     /* Faults by script: asked at each opportunity that the ratio let pass, also outside of the run; `number` counts the
      * opportunities of that kind from 0. True: it happens. Must not call weir. NULL: none. */
     bool (*script)(weir_sim_fault fault, uint64_t number, void *data);
@@ -76,7 +81,7 @@ typedef struct weir_sim_options {
 
 /* weir_sim_create: a simulator at virtual time 0. Free it with weir_sim_destroy, after its runtimes.
  * [any]; the caller becomes the owner
- * WEIR_EINVAL: a ratio above 1000, or a maximum of latency below its minimum. WEIR_ENOMEM. */
+ * WEIR_EINVAL: a ratio above 1000, or a maximum of latency or of lookups below its minimum. WEIR_ENOMEM. */
 WEIR_API int weir_sim_create(weir_sim **out, const weir_sim_options *options);
 
 /* weir_sim_destroy: its runtimes are gone. NULL is fine. [owner] */
@@ -113,6 +118,12 @@ WEIR_API int weir_sim_partition(weir_sim *sim, const char *a, const char *b);
 /* weir_sim_heal: undoes the weir_sim_partition of the same two; `a` NULL: all of them. [owner], also in callbacks
  * WEIR_EADDRESS: an address is not understood. */
 WEIR_API int weir_sim_heal(weir_sim *sim, const char *a, const char *b);
+
+/* weir_sim_name: what a name means from now on: numeric addresses without ports, with spaces between them, in the order
+ * in which they are tried; 16 at most. NULL: nobody knows it any more. Names are compared byte by byte. [owner], also
+ * in callbacks WEIR_EINVAL: no name, or more than 253 bytes of it. WEIR_EADDRESS: an address is not understood, or
+ * there is none, or one too many; nothing was changed. WEIR_ENOMEM. */
+WEIR_API int weir_sim_name(weir_sim *sim, const char *name, const char *addresses);
 
 /* weir_sim_trace_hash: a number for all that has happened so far: each event, its time, each byte that arrived, and who
  * worked when. Two runs that differ in anything have different ones; 0 for NULL. [owner], also in callbacks */

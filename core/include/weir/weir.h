@@ -21,6 +21,7 @@
 #include <weir/framing.h>
 #include <weir/group.h>
 #include <weir/inbox.h>
+#include <weir/link.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
 #include <weir/stats.h>

@@ -39,6 +39,10 @@ extern "C" {
     X(ETIMEDOUT, 33, "timed out")                                       \
     X(ENOENT, 34, "no such file or directory")                          \
     X(EFAULT, 35, "a buffer was not readable")                          \
+    /* What the resolver said; the names are getaddrinfo's. */          \
+    X(EAI_NONAME, 36, "the name is not known")                          \
+    X(EAI_AGAIN, 37, "temporary failure in name resolution")            \
+    X(EAI_FAIL, 38, "permanent failure in name resolution")             \
     /* How a connection ended. */                                       \
     X(ECLOSED, 50, "closed by this side")                               \
     X(EABORTED, 51, "aborted by this side")                             \
