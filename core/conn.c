@@ -12,7 +12,7 @@
 #include "core/runtime.h"
 #include "platform/bug.h"
 
-_Static_assert(sizeof(weir_conn) <= 240, "an idle connection stays small");
+_Static_assert(sizeof(weir_conn) <= 208, "an idle connection stays small");
 
 static size_t conn_size(const wr_service *service)
 {
@@ -40,6 +40,7 @@ weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memor
     conn->service = service;
     conn->from_heap = !memory;
     conn->recv.tag = conn->send.tag = conn->close.tag = WR_TAG_CONN;
+    conn->send.prompt = conn->close.prompt = true;
     conn->timer.tag = WR_TIMER_CONN;
     if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
         free_conn(conn);
@@ -61,8 +62,8 @@ static void destroy(weir_conn *conn)
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);
-        wr_outbox_landed(&conn->outbox, &worker->owner.chunks);
-        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.chunks);
+        wr_outbox_landed(&conn->outbox, &worker->owner.segments);
+        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->number);
     free_conn(conn);
@@ -103,9 +104,8 @@ static void leave_worker(weir_conn *conn)
     wr_worker_check_drained(worker);
 }
 
-void wr_conn_touch(weir_conn *conn)
+void wr_conn_mark_dirty(weir_conn *conn)
 {
-    if (conn->dirty) return;
     wr_worker *worker = conn->worker;
     conn->dirty = true;
     conn->dirty_next = NULL;
@@ -360,12 +360,20 @@ void wr_conn_close(weir_conn *conn, int error)
     wr_conn_touch(conn);
 }
 
+/* Whoever calls this outside of wr_conn_reconcile touches the connection: its end may wait for nothing more. */
 static void close_socket(weir_conn *conn, bool reset)
 {
     conn->state = WR_CONN_GONE;
     conn->has_deadline = false;
     wr_conn_leave_groups(conn);
     wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
+    if (!conn->close.pending) conn->sock = (wr_sock){ 0, 0 };
+}
+
+/* Whether nothing of it is left but the memory. */
+static bool is_over(const weir_conn *conn)
+{
+    return conn->state == WR_CONN_GONE && conn->sock.generation == 0;
 }
 
 void wr_conn_fail(weir_conn *conn, int error, int system_error)
@@ -379,6 +387,7 @@ void wr_conn_fail(weir_conn *conn, int error, int system_error)
     }
     settle_reason(conn, error, system_error);
     close_socket(conn, true);
+    if (is_over(conn)) wr_conn_touch(conn);
 }
 
 void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms)
@@ -397,7 +406,7 @@ static void tell_end(weir_conn *conn)
     if (conn->end_told || conn->state != WR_CONN_OPEN) return;
     conn->end_told = true;
     if (WR_BUG(half_close_drops_sends))
-        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks));
+        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments));
     if (conn->write_dead) {
         wr_conn_fail(conn, 0, 0);
         return;
@@ -429,6 +438,17 @@ static void reconcile_end(weir_conn *conn)
     }
 }
 
+/* Mostly the kernel takes all of it at once. */
+static void launch(weir_conn *conn)
+{
+    conn->has_sent = true;
+    wr_add(&conn->worker->counters.sends, 1);
+    wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
+    if (conn->send.pending) return;
+    wr_conn_landed(conn);
+    if (conn->outbox.waiting) wr_conn_touch(conn); /* enough for one pass */
+}
+
 static bool wants_bytes(const weir_conn *conn)
 {
     if (conn->peer_ended || conn->recv.pending) return false;
@@ -441,19 +461,15 @@ void wr_conn_reconcile(weir_conn *conn)
     if (conn->state == WR_CONN_CONNECTING) return;
     if (conn->tell_slow && conn->state == WR_CONN_OPEN) {
         conn->tell_slow = false;
-        protocol->on_slow(conn, weir_conn_queued(conn));
+        protocol->on_slow(conn, wr_conn_queued(conn));
     }
     if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
     if (conn->peer_ended && !wr_conn_is_paused(conn)) tell_end(conn);
-    if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) {
-        conn->has_sent = true;
-        wr_add(&conn->worker->counters.sends, 1);
-        wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
-    }
+    if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) launch(conn);
     if (conn->state == WR_CONN_CLOSING || conn->state == WR_CONN_DRAINING) reconcile_end(conn);
     if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
     if (conn->rearm && conn->state != WR_CONN_GONE) rearm(conn);
-    if (conn->state == WR_CONN_GONE && !conn->close.pending && conn->sock.generation == 0) leave_worker(conn);
+    if (is_over(conn) && !conn->dirty) leave_worker(conn);
 }
 
 static void received(weir_conn *conn, const wr_completion *completion)

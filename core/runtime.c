@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/sim.h"
 #include "core/strand.h"
+#include "core/udp.h"
 
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
@@ -140,6 +141,7 @@ static void free_runtime(weir_runtime *runtime)
         wr_listener_free(listener);
     }
     wr_groups_free(runtime);
+    wr_udps_free(runtime);
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);

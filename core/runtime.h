@@ -7,6 +7,7 @@
 #include <weir/listener.h>
 #include <weir/runtime.h>
 #include <weir/strand.h>
+#include <weir/udp.h>
 
 #include "core/memory.h"
 #include "core/resolver.h"
@@ -26,18 +27,20 @@ struct weir_runtime {
     struct {
         _Atomic bool stopping;          /* weir_runtime_stop was called */
         _Atomic bool ended;             /* the workers have ended */
-        _Atomic unsigned undrained;     /* workers that still have connections or acceptors */
+        _Atomic unsigned undrained;     /* workers that still have connections, acceptors or UDP sockets */
         _Atomic uint32_t connections;   /* against max_connections */
         _Atomic uint32_t next_worker;   /* weir_connect goes round */
         _Atomic uint32_t next_acceptor; /* balanced listeners go round */
         _Atomic uint32_t next_local;    /* local addresses go round */
         _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
-    wr_mutex lock; /* for the lists of listeners, inboxes, strands and groups, and for the resolver's birth */
+    wr_mutex
+        lock; /* for the lists of listeners, inboxes, strands, groups and UDP ports, and for the resolver's birth */
     weir_listener *listeners;
     weir_inbox *inboxes;
     weir_strand *strands;
     weir_group *groups;
+    weir_udp *udps;
     wr_resolver *resolver; /* NULL: no name was looked up yet */
 };
 

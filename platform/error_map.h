@@ -51,6 +51,7 @@
     X(WEIR_ENOENT, ENOENT, 0, ERROR_FILE_NOT_FOUND)                               \
     X(WEIR_ENOENT, ENOTDIR, 0, ERROR_PATH_NOT_FOUND)                              \
     X(WEIR_EFAULT, EFAULT, WSAEFAULT, ERROR_NOACCESS)                             \
+    X(WEIR_EMSGSIZE, EMSGSIZE, WSAEMSGSIZE, ERROR_INVALID_USER_BUFFER)            \
     X(WEIR_EAI_NONAME, EAI_NONAME, WSAHOST_NOT_FOUND, 0)                          \
     X(WEIR_EAI_NONAME, EAI_NODATA, WSANO_DATA, 0)                                 \
     X(WEIR_EAI_NONAME, EAI_ADDRFAMILY, 0, 0)                                      \

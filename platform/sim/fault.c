@@ -29,8 +29,12 @@ int wr_sim_code(int error)
         return 2;
     case WEIR_ENOMEM:
         return 12;
+    case WEIR_EINVAL:
+        return 22;
     case WEIR_EMFILE:
         return 24;
+    case WEIR_EMSGSIZE:
+        return 90;
     case WEIR_EAFNOSUPPORT:
         return 97;
     case WEIR_EADDRINUSE:

@@ -17,6 +17,9 @@ Test(sim_options, that_cannot_be_are_refused)
         { .emfile_per_mille = 1001 },
         { .enobufs_per_mille = 1001 },
         { .enomem_per_mille = 1001 },
+        { .datagram_loss_per_mille = 1001 },
+        { .datagram_duplicate_per_mille = 1001 },
+        { .datagram_reorder_per_mille = 1001 },
     };
     weir_sim *sim, *none = NULL;
     cr_assert_eq(weir_sim_create(&sim, NULL), 0);

@@ -71,8 +71,13 @@ WRAP(CALL_GETSOCKNAME, int, getsockname, (int fd, struct sockaddr *address, sock
 WRAP(CALL_GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, socklen_t *length),
      (fd, level, name, value, length))
 WRAP(CALL_LISTEN, int, listen, (int fd, int backlog), (fd, backlog))
+WRAP(CALL_RECVMMSG, int, recvmmsg,
+     (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout),
+     (fd, messages, count, flags, timeout))
 WRAP(CALL_SCHED_GETAFFINITY, int, sched_getaffinity, (pid_t pid, size_t size, cpu_set_t *set), (pid, size, set))
 WRAP(CALL_SEND, ssize_t, send, (int fd, const void *bytes, size_t size, int flags), (fd, bytes, size, flags))
+WRAP(CALL_SENDMMSG, int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags),
+     (fd, messages, count, flags))
 WRAP(CALL_SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t length),
      (fd, level, name, value, length))
 

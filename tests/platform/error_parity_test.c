@@ -62,6 +62,7 @@ static const struct {
     { "the name server has failed", -4, 11003, 0, WEIR_EAI_FAIL },
     { "the resolver knows no such family", -6, 0, 0, WEIR_EAFNOSUPPORT },
     { "the resolver has no memory", -10, 0, 0, WEIR_ENOMEM },
+    { "the datagram is too long", 90, 10040, 1784, WEIR_EMSGSIZE },
 };
 
 /* The table's codes of the system that this test runs on. */

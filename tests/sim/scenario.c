@@ -96,6 +96,7 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
     weir_runtime_destroy(runtime->runtime);
     runtime->runtime = NULL;
     clock_forget(runtime);
+    udp_forget(runtime);
     uint64_t took_ns = swarm_now(s) - runtime->stop_ns;
     bool is_late = took_ns > runtime->options.stop_timeout_ms * SWARM_MS + 3 * SWARM_MS;
     /* One that was asked long ago has ended since, and whatever happens meanwhile moves the clock. */
@@ -244,6 +245,7 @@ static void calm(swarm *s)
     logic_calm(s);
     link_calm_end(s);
     judge_calm(s);
+    udp_judge_calm(s);
     for (unsigned i = 0; i < s->made_runtimes; i++) {
         swarm_runtime *runtime = &s->runtimes[i];
         if (!runtime->runtime) continue;
@@ -281,12 +283,14 @@ static void orderly(swarm *s)
         if (is_patient && !listener->options.max_connections && !listener->options.max_per_address)
             raw_visit(s, listener);
     }
+    udp_speak(s);
     swarm_run(s, VISIT_MS * SWARM_MS);
     raw_read(s);
     swarm_run(s, ORDERLY_S * SWARM_S);
     post_to_all(s, callback_part);
     swarm_run(s, ORDERLY_S * SWARM_S);
     judge_orderly(s);
+    udp_judge_orderly(s);
 }
 
 /* Stops in the middle of whatever there still is. */
@@ -332,7 +336,10 @@ swarm_result swarm_run_scenario(const swarm_options *options, choice from)
     end_all(s);
     swarm_mix(s, weir_sim_trace_hash(s->sim));
     swarm_result result = { .hash = s->hash, .virtual_ns = swarm_now(s), .ends = s->made_ends };
-    for (unsigned i = 0; i < s->made_runtimes; i++) result.messages += (unsigned)s->runtimes[i].messages;
+    for (unsigned i = 0; i < s->made_runtimes; i++) {
+        result.messages += (unsigned)s->runtimes[i].messages;
+        result.datagrams += (unsigned)s->runtimes[i].datagrams;
+    }
     free_all(s);
     free(s);
     return result;

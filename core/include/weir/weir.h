@@ -28,6 +28,7 @@
 #include <weir/strand.h>
 #include <weir/tick.h>
 #include <weir/timer.h>
+#include <weir/udp.h>
 #include <weir/version.h>
 
 #endif

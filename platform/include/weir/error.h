@@ -51,7 +51,7 @@ extern "C" {
     X(EHANDSHAKE, 54, "no whole message before the handshake deadline") \
     X(EIDLE, 55, "nothing received before the idle deadline")           \
     X(EFRAME, 56, "malformed frame")                                    \
-    X(EMSGSIZE, 57, "message longer than max_message")                  \
+    X(EMSGSIZE, 57, "the message is too long")                          \
     X(ESLOW, 58, "the peer reads too slowly")                           \
     X(ESTOPPED, 59, "the runtime is stopping")
 
