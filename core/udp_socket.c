@@ -37,7 +37,7 @@ static void closed(weir_udp_socket *socket)
     socket->sock = (wr_sock){ .generation = 0 };
     wr_wheel_disarm(&worker->owner.wheel, &socket->timer);
     wr_sub(&worker->counters.udp_queued, socket->queue.waiting.charge);
-    wr_add(&worker->counters.udp_dropped, wr_udp_queue_drop(&socket->queue, &worker->owner.chunks));
+    wr_add(&worker->counters.udp_dropped, wr_udp_queue_drop(&socket->queue, &worker->owner.segments.chunks));
     wr_sub(&worker->counters.udp_sockets, 1);
     unlink_from_worker(socket);
     if (socket->udp->protocol.on_close) socket->udp->protocol.on_close(socket, socket->reason);
@@ -181,7 +181,7 @@ int wr_udp_enqueue(weir_udp_socket *socket, const wr_addr *peer, const void *byt
     uint64_t queued = (uint64_t)wr_udp_queue_charge(&socket->queue) +
                       atomic_load_explicit(&socket->shared.queued, memory_order_relaxed);
     if (queued + wr_udp_charge(size) <= socket->udp->max_queued)
-        error = wr_udp_queue_push(&socket->queue, &worker->owner.chunks, peer, bytes, size, buf);
+        error = wr_udp_queue_push(&socket->queue, &worker->owner.segments.chunks, peer, bytes, size, buf);
     if (error) {
         wr_add(&worker->counters.udp_dropped, 1);
         return error;
@@ -198,7 +198,7 @@ static void sent(weir_udp_socket *socket)
     wr_counters *counters = &worker->counters;
     const wr_send_batch *batch = &socket->batch;
     wr_sub(&counters->udp_queued, socket->queue.flight.charge);
-    uint32_t count = wr_udp_queue_landed(&socket->queue, &worker->owner.chunks);
+    uint32_t count = wr_udp_queue_landed(&socket->queue, &worker->owner.segments.chunks);
     wr_add(&counters->udp_sent, batch->sent);
     wr_add(&counters->udp_bytes_sent, batch->sent_bytes);
     wr_add(&counters->udp_refused, batch->refused);
