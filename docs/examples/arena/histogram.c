@@ -4,7 +4,7 @@
 static unsigned bucket_of(uint64_t ns)
 {
     unsigned shift = 0;
-    while (ns >> shift >= 2 * HISTOGRAM_PARTS) shift++;
+    while (ns >> shift >= UINT64_C(2) * HISTOGRAM_PARTS) shift++;
     unsigned bucket = shift * HISTOGRAM_PARTS + (unsigned)(ns >> shift);
     return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
 }

@@ -221,10 +221,14 @@ weir_buf *packet_write(const struct packet *packet)
 
 const char *goodbye_text(enum goodbye why)
 {
-    static const char *const texts[] = {
-#define GOODBYE_TEXT(name, text) [GOODBYE_##name] = text,
+    switch (why) {
+#define GOODBYE_TEXT(name, text) \
+    case GOODBYE_##name:         \
+        return text;
         GOODBYES(GOODBYE_TEXT)
 #undef GOODBYE_TEXT
-    };
-    return texts[why];
+    case GOODBYE_COUNT:
+        break;
+    }
+    return "for no reason";
 }
