@@ -17,7 +17,10 @@ static void check_view(struct view *view, const struct snapshot *snapshot)
 {
     struct view before = *view;
     if (view_apply(view, snapshot) != NULL) {
-        FUZZ_CHECK(memcmp(&before, view, sizeof before) == 0, "what was refused has changed the view");
+        FUZZ_CHECK(before.tick == view->tick && before.begun == view->begun &&
+                       memcmp(before.here, view->here, sizeof before.here) == 0 &&
+                       memcmp(before.records, view->records, sizeof before.records) == 0,
+                   "what was refused has changed the view");
         return;
     }
     FUZZ_CHECK(view->tick == snapshot->tick, "tick %u", view->tick);

@@ -13,7 +13,17 @@
 
 #include "histogram.h"
 #include "view.h"
+#include <stdio.h> /* on Windows it says which formats printf takes */
 #include <weir/weir.h>
+
+/* Functions that take a format are checked by compilers that can. */
+#if defined(__MINGW_PRINTF_FORMAT)
+#define BOT_PRINTF(text, first) __attribute__((format(__MINGW_PRINTF_FORMAT, text, first)))
+#elif defined(__GNUC__)
+#define BOT_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define BOT_PRINTF(text, first)
+#endif
 
 struct bots;
 
@@ -59,6 +69,6 @@ void bot_open(struct bot *bot, weir_conn *conn);
 void bot_receive(struct bot *bot, weir_conn *conn, const void *bytes, size_t size, bool measures);
 
 /* bot_complain: counts a violation and says which; the first few are printed. */
-void bot_complain(struct bot *bot, const char *format, ...);
+void bot_complain(struct bot *bot, const char *format, ...) BOT_PRINTF(2, 3);
 
 #endif

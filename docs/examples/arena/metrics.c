@@ -1,6 +1,5 @@
 #include "metrics.h"
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,12 +15,9 @@ struct text_buffer {
     size_t left;
 };
 
-static void print(struct text_buffer *out, const char *format, ...)
+/* Takes in what snprintf has just written there, and said the length of. */
+static void advance(struct text_buffer *out, int length)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(out->at, out->left, format, arguments);
-    va_end(arguments);
     if (length < 0 || (size_t)length >= out->left) return; /* OWN_MAX is too small: the rest is missing */
     out->at += length;
     out->left -= (size_t)length;
@@ -29,22 +25,29 @@ static void print(struct text_buffer *out, const char *format, ...)
 
 static void print_counter(struct text_buffer *out, const char *name, const char *help, const _Atomic uint64_t *counter)
 {
-    print(out, "# HELP arena_%s_total %s\n# TYPE arena_%s_total counter\narena_%s_total %" PRIu64 "\n", name, help,
-          name, name, counted(counter));
+    advance(out, snprintf(out->at, out->left,
+                          "# HELP arena_%s_total %s\n# TYPE arena_%s_total counter\narena_%s_total %" PRIu64 "\n", name,
+                          help, name, name, counted(counter)));
+}
+
+static void print_goodbye(struct text_buffer *out, const char *reason, const _Atomic uint64_t *counter)
+{
+    advance(out, snprintf(out->at, out->left, "arena_goodbyes_total{reason=\"%s\"} %" PRIu64 "\n", reason,
+                          counted(counter)));
 }
 
 static void print_own(struct text_buffer *out, const struct server *server)
 {
     const struct counters *counters = server_counters(server);
-    print(out, "# HELP arena_players Players in the rooms\n# TYPE arena_players gauge\narena_players %zu\n",
-          server_players(server));
+    advance(out, snprintf(out->at, out->left,
+                          "# HELP arena_players Players in the rooms\n# TYPE arena_players gauge\narena_players %zu\n",
+                          server_players(server)));
 #define COUNTERS_PRINT(name, help) print_counter(out, #name, help, &counters->name);
     COUNTERS(COUNTERS_PRINT)
 #undef COUNTERS_PRINT
-    print(out, "# HELP arena_goodbyes_total Players let go\n# TYPE arena_goodbyes_total counter\n");
-#define GOODBYE_PRINT(name, text)                                          \
-    print(out, "arena_goodbyes_total{reason=\"" #name "\"} %" PRIu64 "\n", \
-          counted(&counters->goodbyes[GOODBYE_##name]));
+    advance(out, snprintf(out->at, out->left,
+                          "# HELP arena_goodbyes_total Players let go\n# TYPE arena_goodbyes_total counter\n"));
+#define GOODBYE_PRINT(name, text) print_goodbye(out, #name, &counters->goodbyes[GOODBYE_##name]);
     GOODBYES(GOODBYE_PRINT)
 #undef GOODBYE_PRINT
 }
