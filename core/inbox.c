@@ -74,7 +74,7 @@ void wr_inboxes_end(weir_runtime *runtime)
 void wr_inbox_push(weir_inbox *inbox, wr_inbox_node *node)
 {
     size_t bytes = node->charge ? atomic_fetch_add(&inbox->shared.bytes, node->charge) + node->charge : 0;
-    wr_link *newest = atomic_load_explicit(&inbox->shared.newest, memory_order_relaxed);
+    wr_node *newest = atomic_load_explicit(&inbox->shared.newest, memory_order_relaxed);
     do {
         node->link.next = newest;
     } while (!atomic_compare_exchange_weak(&inbox->shared.newest, &newest, &node->link));
@@ -119,9 +119,9 @@ static wr_inbox_node *take(weir_inbox *inbox)
 {
     if (!inbox->consumer.oldest) {
         if (!atomic_load_explicit(&inbox->shared.newest, memory_order_relaxed)) return NULL;
-        inbox->consumer.oldest = wr_link_reverse(atomic_exchange(&inbox->shared.newest, NULL));
+        inbox->consumer.oldest = wr_node_reverse(atomic_exchange(&inbox->shared.newest, NULL));
     }
-    wr_link *link = inbox->consumer.oldest;
+    wr_node *link = inbox->consumer.oldest;
     inbox->consumer.oldest = link->next;
     return WR_CONTAINER_OF(link, wr_inbox_node, link);
 }

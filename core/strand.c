@@ -21,8 +21,8 @@ static wr_task *take(weir_strand *strand)
 {
     if (!strand->owner.oldest)
         strand->owner.oldest =
-            wr_link_reverse(atomic_exchange_explicit(&strand->shared.newest, NULL, memory_order_acquire));
-    wr_link *link = strand->owner.oldest;
+            wr_node_reverse(atomic_exchange_explicit(&strand->shared.newest, NULL, memory_order_acquire));
+    wr_node *link = strand->owner.oldest;
     strand->owner.oldest = link->next;
     return WR_CONTAINER_OF(link, wr_task, link);
 }
@@ -72,7 +72,7 @@ static wr_worker *choose_worker(weir_runtime *runtime)
 
 static void push(weir_strand *strand, wr_task *task)
 {
-    wr_link *newest = atomic_load_explicit(&strand->shared.newest, memory_order_relaxed);
+    wr_node *newest = atomic_load_explicit(&strand->shared.newest, memory_order_relaxed);
     do {
         task->link.next = newest;
     } while (!atomic_compare_exchange_weak_explicit(&strand->shared.newest, &newest, &task->link, memory_order_release,

@@ -8,7 +8,7 @@
 #include "core/mailbox.h"
 
 typedef struct wr_task {
-    wr_link link;
+    wr_node link;
     weir_post_fn run;
     void *data;
 } wr_task;
@@ -20,10 +20,10 @@ struct weir_strand {
     uint32_t max_queued;
     wr_task last; /* its end */
     struct {
-        wr_link *oldest; /* taken from `newest`, and put in the order of the posts; of whoever has the turn */
+        wr_node *oldest; /* taken from `newest`, and put in the order of the posts; of whoever has the turn */
     } owner;
     struct {
-        wr_link *_Atomic newest;
+        wr_node *_Atomic newest;
         _Atomic uint32_t places; /* of max_queued, that are taken */
         _Atomic uint32_t ready;  /* tasks that are in one of the lists for certain */
     } shared;

@@ -158,14 +158,14 @@ static unsigned run_timers(wr_worker *worker)
         case WR_TIMER_ALARM:
             wr_alarm_expire(timer);
             break;
+        case WR_TIMER_UDP:
+            wr_udp_socket_expire(WR_CONTAINER_OF(timer, weir_udp_socket, timer));
+            break;
         case WR_TIMER_LINK:
             wr_link_expire(timer);
             break;
         case WR_TIMER_LOOKUP:
             wr_lookup_expire(timer);
-            break;
-        case WR_TIMER_UDP:
-            wr_udp_socket_expire(WR_CONTAINER_OF(timer, weir_udp_socket, timer));
             break;
         }
     }

@@ -31,7 +31,7 @@ enum wr_timer_tag {
     WR_TIMER_ALARM,
     WR_TIMER_LINK,
     WR_TIMER_LOOKUP,
-    WR_TIMER_UDP
+    WR_TIMER_UDP,
 };
 
 typedef struct wr_acceptor wr_acceptor;

@@ -111,19 +111,19 @@ enum wr_op_kind {
     WR_OP_SEND_TO,
 };
 
-/* wr_link: a place in a list, embedded in what is in the list. */
-typedef struct wr_link wr_link;
-struct wr_link {
-    wr_link *next;
+/* wr_node: a place in a list, embedded in what is in the list. */
+typedef struct wr_node wr_node;
+struct wr_node {
+    wr_node *next;
 };
 
-/* wr_link_reverse: onto a list without a lock threads push in front, so who takes it whole has the newest first: puts
+/* wr_node_reverse: onto a list without a lock threads push in front, so who takes it whole has the newest first: puts
  * it into the order of the pushes. */
-static inline wr_link *wr_link_reverse(wr_link *newest)
+static inline wr_node *wr_node_reverse(wr_node *newest)
 {
-    wr_link *oldest = NULL;
+    wr_node *oldest = NULL;
     while (newest) {
-        wr_link *next = newest->next;
+        wr_node *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
@@ -134,7 +134,7 @@ static inline wr_link *wr_link_reverse(wr_link *newest)
 /* An operation. `tag` is the caller's; the rest is the backend's from submit to final completion. Zero it before its
  * first use. A finished one may be submitted again as it is. */
 struct wr_op {
-    wr_link link; /* in one of the backend's lists */
+    wr_node link; /* in one of the backend's lists */
     union {
         uint32_t slot;        /* of its socket, */
         int32_t system_error; /* until it has failed */

@@ -10,8 +10,8 @@
 
 /* Operations with their results, in order. */
 typedef struct wr_done {
-    wr_link *first;
-    wr_link *last;
+    wr_node *first;
+    wr_node *last;
 } wr_done;
 
 /* wr_op_begin: from here on the operation is the backend's. */
@@ -47,7 +47,7 @@ static inline void wr_done_add(wr_done *done, wr_op *op, int error, int system_e
 /* wr_done_take: the oldest one, which is the caller's again; NULL when there is none. */
 static inline wr_op *wr_done_take(wr_done *done)
 {
-    wr_link *link = done->first;
+    wr_node *link = done->first;
     if (!link) return NULL;
     done->first = link->next;
     wr_op *op = WR_CONTAINER_OF(link, wr_op, link);

@@ -11,17 +11,17 @@
 
 typedef struct wr_posts {
     struct {
-        wr_link *_Atomic newest;
+        wr_node *_Atomic newest;
     } shared;
     struct {
-        wr_link *oldest; /* taken from `shared`, and put in the order of the posts */
+        wr_node *oldest; /* taken from `shared`, and put in the order of the posts */
     } owner;
 } wr_posts;
 
 /* wr_posts_push: true when the list was empty, so that the owner must be woken. [any] */
 static inline bool wr_posts_push(wr_posts *posts, wr_op *op)
 {
-    wr_link *newest = atomic_load_explicit(&posts->shared.newest, memory_order_relaxed);
+    wr_node *newest = atomic_load_explicit(&posts->shared.newest, memory_order_relaxed);
     do {
         op->link.next = newest;
     } while (!atomic_compare_exchange_weak_explicit(&posts->shared.newest, &newest, &op->link, memory_order_release,
@@ -41,9 +41,9 @@ static inline wr_op *wr_posts_take(wr_posts *posts)
     if (!posts->owner.oldest) {
         if (!atomic_load_explicit(&posts->shared.newest, memory_order_relaxed)) return NULL;
         posts->owner.oldest =
-            wr_link_reverse(atomic_exchange_explicit(&posts->shared.newest, NULL, memory_order_acquire));
+            wr_node_reverse(atomic_exchange_explicit(&posts->shared.newest, NULL, memory_order_acquire));
     }
-    wr_link *link = posts->owner.oldest;
+    wr_node *link = posts->owner.oldest;
     if (!link) return NULL;
     posts->owner.oldest = link->next;
     return WR_CONTAINER_OF(link, wr_op, link);

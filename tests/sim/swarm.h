@@ -308,7 +308,7 @@ struct swarm {
     bool enabled[SWARM_ACTIONS_MAX];
     weir_sim_options faults; /* that this seed may have at all, at their worst */
     weir_sim_options weather;
-    bool ever[WR_FAULTS];              /* faults that were possible so far */
+    bool ever[WEIR_SIM_RESOLVE + 1];   /* faults that were possible so far */
     bool ever_cut, ever_full;          /* partitions; max_sockets */
     char cut_host[128], cut_other[32]; /* the last one */
     bool quiet;                        /* calm: callbacks send no more */
