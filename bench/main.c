@@ -33,7 +33,11 @@ static void print_help(void)
     }
     printf("\ncontenders:");
     for (const struct peer *const *each = registry_peers; *each; each++) printf(" %s", (*each)->name);
-    printf("\n\noptions (weir-bench WORKLOAD --help lists those of one workload):\n");
+    printf("\n");
+    for (const struct missing *each = registry_missing; each->name; each++) {
+        printf("  without %s: %s\n", each->name, each->why);
+    }
+    printf("\noptions (weir-bench WORKLOAD --help lists those of one workload):\n");
     options_print(OPTION_ALL);
 }
 
@@ -49,6 +53,11 @@ static const struct peer *known_peer(const char *name, const struct workload *wo
 {
     unsigned length = (unsigned)strcspn(name, ",");
     const struct peer *peer = registry_peer(name, length);
+    for (const struct missing *each = registry_missing; each->name; each++) {
+        if (strlen(each->name) == length && memcmp(each->name, name, length) == 0) {
+            fail_usage("%s is not in this build: %s", each->name, each->why);
+        }
+    }
     if (!peer) fail_usage("\"%.*s\" is no contender; see weir-bench --help", (int)length, name);
     if (!workload->has(peer)) fail_usage("%s has no part in %s", peer->name, workload->name);
     return peer;

@@ -3,11 +3,18 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "bench_peers.h" /* written by CMake: which contenders this build has */
+
 extern const struct workload workload_accept, workload_connect, workload_echo;
-extern const struct peer peer_floor, peer_weir;
+#define DECLARE_PEER(name) extern const struct peer peer_##name;
+BENCH_PEERS(DECLARE_PEER)
 
 const struct workload *const registry_workloads[] = { &workload_accept, &workload_connect, &workload_echo, NULL };
-const struct peer *const registry_peers[] = { &peer_floor, &peer_weir, NULL };
+#define ADDRESS_OF_PEER(name) &peer_##name,
+const struct peer *const registry_peers[] = { BENCH_PEERS(ADDRESS_OF_PEER) NULL };
+
+#define NAME_AND_WHY(name, why) { #name, why },
+const struct missing registry_missing[] = { BENCH_MISSING(NAME_AND_WHY){ NULL, NULL } };
 
 const struct workload *registry_workload(const char *name)
 {
