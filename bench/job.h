@@ -13,6 +13,8 @@ enum placement {
     PLACEMENT_BALANCED, /* the worker that has the fewest */
 };
 
+enum { JOB_WORKERS_MAX = 64, JOB_PRODUCERS_MAX = 16 };
+
 struct job {
     char address[32];         /* where the driving side connects to: "127.0.0.1:7777" */
     unsigned workers;         /* threads, for a contender that has them */

@@ -22,12 +22,12 @@ extern "C" {
 struct peer_timers {
     /* Makes job->timers timers, numbered from 0, none of them armed. */
     void *(*open)(const struct job *job);
-    /* Arms every timer to fire once: timer i in delays_ms[i] from now, whatever it was armed for before. None fires in
-     * here. Called twice before each `run`: with delays of over 10 s, of which none ever fires, and then with such of 1
-     * to 500 ms. */
+    /* Arms every timer to fire once: timer i in delays_ms[i] from now, whatever it was armed for before. None
+     * is to fire in here. Called twice before each `run`: with delays of over 10 s, of which none ever fires, and then
+     * with such of 200 to 700 ms. */
     void (*arm)(void *state, const uint32_t *delays_ms);
-    /* Runs the loop until all of them have fired, asleep in between. Returns how often any did: job->timers, which is
-     * checked. */
+    /* Runs the loop until all of them have fired, asleep in between. Returns how often any did since they were
+     * armed: job->timers, which is checked. */
     uint64_t (*run)(void *state);
 };
 
@@ -46,6 +46,8 @@ struct peer {
     const char *name;
     const char *(*version)(void);
     bool takes_workers; /* serves with job->workers threads; else always with one */
+    bool connects_so;   /* and so does the client */
+    bool balances;      /* can place connections by PLACEMENT_BALANCED */
 
     /* Servers. Each listens on 127.0.0.1 at a port of the system's choice, says which by serve_ready, serves, and never
      * returns: its process is ended from outside. Connections end by a reset of the client's, at any time, also while

@@ -5,11 +5,17 @@
 
 #include "bench_peers.h" /* written by CMake: which contenders this build has */
 
-extern const struct workload workload_accept, workload_connect, workload_echo;
+extern const struct workload workload_accept, workload_accept_echo, workload_broadcast, workload_connect, workload_echo,
+    workload_idle, workload_post, workload_ramp, workload_slow, workload_split, workload_timers;
+
+const struct workload *const registry_workloads[] = {
+    &workload_accept, &workload_accept_echo, &workload_connect, &workload_echo, &workload_broadcast, &workload_slow,
+    &workload_ramp,   &workload_idle,        &workload_timers,  &workload_post, &workload_split,     NULL,
+};
+
 #define DECLARE_PEER(name) extern const struct peer peer_##name;
 BENCH_PEERS(DECLARE_PEER)
 
-const struct workload *const registry_workloads[] = { &workload_accept, &workload_connect, &workload_echo, NULL };
 #define ADDRESS_OF_PEER(name) &peer_##name,
 const struct peer *const registry_peers[] = { BENCH_PEERS(ADDRESS_OF_PEER) NULL };
 

@@ -16,14 +16,14 @@ struct sockaddr_in socket_address(const struct address *address)
                                  .sin_addr.s_addr = htonl(address->ip) };
 }
 
-static int listen_on(uint16_t port, bool shared)
+static int listen_at(uint16_t port, bool shared)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) fail_system("socket");
     int on = 1;
     struct sockaddr_in address = socket_address(&(struct address){ INADDR_LOOPBACK, port });
-    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) fail_system("SO_REUSEPORT");
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail_system("TCP_NODELAY");
+    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) fail_system("SO_REUSEPORT");
     if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) fail_system("bind to 127.0.0.1");
     if (listen(fd, 4096) != 0) fail_system("listen");
     return fd;
@@ -31,12 +31,12 @@ static int listen_on(uint16_t port, bool shared)
 
 int socket_listen(void)
 {
-    return listen_on(0, false);
+    return listen_at(0, false);
 }
 
 int socket_listen_shared(uint16_t port)
 {
-    return listen_on(port, true);
+    return listen_at(port, true);
 }
 
 uint16_t socket_port(int listener)

@@ -9,11 +9,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "linux/socket.h"
 #include "peer.h"
+#include "peers/mailbox.h"
 #include "thread.h"
 
 enum {
@@ -57,6 +60,7 @@ struct conn {
     struct conn *next; /* in the pool */
     uint8_t *owed;     /* what a short send left over; NULL nearly always */
     size_t owed_size, owed_sent;
+    unsigned place; /* in the room */
 };
 
 /* A base of its own, on a thread of its own. */
@@ -72,6 +76,14 @@ struct worker {
 
 static struct worker *workers;
 static unsigned worker_count;
+
+/* The members of the one room, in `broadcast`. */
+static struct room {
+    struct conn **members;
+    unsigned count, packet_size;
+    uint8_t *packet;
+    uint64_t packets;
+} room;
 
 static void count_open(struct worker *worker, uint64_t change)
 {
@@ -115,13 +127,21 @@ static struct conn *open_conn(struct worker *worker, int fd, event_callback_fn t
     return conn;
 }
 
+static void leave_room(const struct conn *conn)
+{
+    room.members[conn->place] = room.members[--room.count];
+    room.members[conn->place]->place = conn->place;
+}
+
 static void close_conn(struct conn *conn)
 {
     struct worker *worker = conn->worker;
+    if (room.members) leave_room(conn);
     event_del(&conn->event);
     close(event_get_fd(&conn->event));
     free(conn->owed);
     conn->owed = NULL;
+    conn->owed_size = conn->owed_sent = 0;
     count_open(worker, (uint64_t)-1);
     conn->next = worker->pool;
     worker->pool = conn;
@@ -137,7 +157,18 @@ static void watch(struct conn *conn, short what)
     add(&conn->event, NULL);
 }
 
-/* How many bytes the system took; or -1, and the connection is gone. */
+/* How many bytes came. None, if it has been closed or nothing was there after all. */
+static size_t receive(struct conn *conn)
+{
+    ssize_t got;
+    do {
+        got = recv(event_get_fd(&conn->event), conn->worker->buffer, BUFFER, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got == 0 || (got < 0 && errno != EAGAIN)) close_conn(conn);
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* How many bytes the system took; -1 if the connection has failed. */
 static ssize_t send_some(const struct conn *conn, const uint8_t *bytes, size_t size)
 {
     ssize_t took;
@@ -147,15 +178,28 @@ static ssize_t send_some(const struct conn *conn, const uint8_t *bytes, size_t s
     return took < 0 && errno == EAGAIN ? 0 : took;
 }
 
-/* The peer does not read as fast as it sends: keep the rest. */
+/* The peer does not read as fast as it is sent to: keep the rest, behind what is kept already. */
 static void keep(struct conn *conn, const uint8_t *rest, size_t size)
 {
-    conn->owed = malloc(size);
-    if (!conn->owed) fail("out of memory");
-    memcpy(conn->owed, rest, size);
-    conn->owed_size = size;
-    conn->owed_sent = 0;
-    watch(conn, readable | EV_WRITE);
+    uint8_t *owed = realloc(conn->owed, conn->owed_size + size);
+    if (!owed) fail("out of memory");
+    memcpy(owed + conn->owed_size, rest, size);
+    if (!conn->owed) watch(conn, readable | EV_WRITE);
+    conn->owed = owed;
+    conn->owed_size += size;
+}
+
+/* True if all was sent. Else it is owed, or the connection has failed and is closed. */
+static bool send_or_keep(struct conn *conn, const uint8_t *bytes, size_t size)
+{
+    ssize_t took = conn->owed ? 0 : send_some(conn, bytes, size);
+    if (took == (ssize_t)size) return true;
+    if (took < 0) {
+        close_conn(conn);
+    } else {
+        keep(conn, bytes + took, size - (size_t)took);
+    }
+    return false;
 }
 
 /* Sends what is owed. */
@@ -169,6 +213,7 @@ static void flush(struct conn *conn)
     }
     free(conn->owed);
     conn->owed = NULL;
+    conn->owed_size = conn->owed_sent = 0;
     watch(conn, readable);
 }
 
@@ -209,39 +254,19 @@ static void serve_accept(const struct job *job)
     serve(job, close_at_once);
 }
 
-/* Sends back what was read. False when the socket takes no more, or is gone; no more is read then until all is sent. */
-static bool answer(struct conn *conn, size_t size)
-{
-    const uint8_t *bytes = conn->worker->buffer;
-    ssize_t took = send_some(conn, bytes, size);
-    if (took == (ssize_t)size) return true;
-    if (took < 0) {
-        close_conn(conn);
-    } else {
-        keep(conn, bytes + took, size - (size_t)took);
-    }
-    return false;
-}
-
 static void echo(evutil_socket_t fd, short what, void *conn_of_this)
 {
+    (void)fd;
     struct conn *conn = conn_of_this;
     if (conn->owed) {
-        flush(conn);
+        flush(conn); /* and reads no more until it is gone */
         return;
     }
     /* With the end in the same edge a short read is not the last word: it will not be told again. */
-    for (unsigned i = 0; i < READS_MAX;) {
-        ssize_t got = recv(fd, conn->worker->buffer, BUFFER, 0);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0 && errno == EAGAIN) return;
-        if (got <= 0) {
-            close_conn(conn);
-            return;
-        }
-        if (!answer(conn, (size_t)got)) return;
+    for (unsigned i = 0; i < READS_MAX; i++) {
+        size_t got = receive(conn);
+        if (got == 0 || !send_or_keep(conn, conn->worker->buffer, got)) return;
         if (got < BUFFER && !(what & EV_CLOSED)) return;
-        i++;
     }
     watch(conn, readable); /* tells again that there is more */
 }
@@ -254,6 +279,48 @@ static void echo_accepted(struct worker *worker, int fd)
 static void serve_echo(const struct job *job)
 {
     serve(job, echo_accepted);
+}
+
+/* From the last one on: the one that a failed send takes out of the array is replaced by one that has the packet. */
+static void commanded(evutil_socket_t fd, short what, void *conn_of_this)
+{
+    (void)fd;
+    struct conn *conn = conn_of_this;
+    if (conn->owed) {
+        flush(conn);
+        return;
+    }
+    size_t commands = receive(conn);
+    for (size_t i = 0; i < commands; i++) {
+        broadcast_fill(room.packet, room.packet_size, ++room.packets);
+        for (unsigned j = room.count; j-- > 0;) send_or_keep(room.members[j], room.packet, room.packet_size);
+    }
+    /* The end in the same edge is told again, if the connection is still there. */
+    if (what & EV_CLOSED && event_pending(&conn->event, EV_READ, NULL)) watch(conn, readable);
+}
+
+static void room_accepted(struct worker *worker, int fd)
+{
+    static const uint8_t joined = BROADCAST_JOINED;
+    struct conn *conn = open_conn(worker, fd, commanded);
+    conn->place = room.count;
+    room.members[room.count++] = conn;
+    send_or_keep(conn, &joined, 1);
+}
+
+static void serve_broadcast(const struct job *job)
+{
+    room.members = allocate(job_descriptors(job), sizeof(struct conn *));
+    room.packet = allocate(1, job->size);
+    room.packet_size = job->size;
+    serve(job, room_accepted);
+}
+
+static void shares(uint64_t *connections)
+{
+    for (unsigned i = 0; i < worker_count; i++) {
+        connections[i] = atomic_load_explicit(&workers[i].open, memory_order_relaxed);
+    }
 }
 
 /* ---- client ---- */
@@ -371,11 +438,122 @@ static void client_burst(void *state, const struct limit *limit, struct tally *t
     }
 }
 
+/* ---- timers ---- */
+
+struct timers {
+    struct event_base *base;
+    struct event armer;
+    const uint32_t *delays_ms;
+    unsigned count, tick_us;
+    uint64_t fired;
+    struct event each[];
+};
+
+static void timer_fired(evutil_socket_t fd, short what, void *timers_of_this)
+{
+    (void)fd, (void)what;
+    ((struct timers *)timers_of_this)->fired++;
+}
+
+/* From inside the loop, as programs do, where the time is the loop's and not asked for each timer. */
+static void arm_all(evutil_socket_t fd, short what, void *timers_of_this)
+{
+    (void)fd, (void)what;
+    struct timers *timers = timers_of_this;
+    for (unsigned i = 0; i < timers->count; i++) {
+        uint32_t delay_ms = timers->delays_ms[i];
+        struct timeval delay = { .tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000 + timers->tick_us };
+        add(&timers->each[i], &delay);
+    }
+}
+
+static void *timers_open(const struct job *job)
+{
+    struct timers *timers = allocate(1, sizeof *timers + job->timers * sizeof timers->each[0]);
+    timers->base = create_base(0);
+    timers->count = job->timers;
+    /* Never early: libevent's clock may be so far behind when a timer is armed. */
+    struct timespec tick;
+    if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0) fail_system("CLOCK_MONOTONIC_COARSE");
+    timers->tick_us = (unsigned)(tick.tv_nsec / 1000);
+    event_assign(&timers->armer, timers->base, -1, 0, arm_all, timers);
+    for (unsigned i = 0; i < timers->count; i++) {
+        event_assign(&timers->each[i], timers->base, -1, 0, timer_fired, timers);
+    }
+    return timers;
+}
+
+static void timers_arm(void *state, const uint32_t *delays_ms)
+{
+    struct timers *timers = state;
+    timers->delays_ms = delays_ms;
+    timers->fired = 0;
+    event_active(&timers->armer, EV_TIMEOUT, 0);
+    event_base_loop(timers->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
+/* The loop ends when no timer is armed. */
+static uint64_t timers_run(void *state)
+{
+    struct timers *timers = state;
+    event_base_dispatch(timers->base);
+    return timers->fired;
+}
+
+/* ---- messages between threads ---- */
+
+struct post {
+    struct mailbox mailbox;
+    struct event_base *base;
+    struct event wake;
+    int fd;
+};
+
+static void post_woken(evutil_socket_t fd, short what, void *post_of_this)
+{
+    (void)fd, (void)what;
+    mailbox_receive(&((struct post *)post_of_this)->mailbox);
+}
+
+static void post_run(void *post_of_this)
+{
+    event_base_dispatch(((struct post *)post_of_this)->base);
+    fail("libevent's loop has ended");
+}
+
+/* An eventfd of its own, and not event_active, for which the base would need locks. Edge-triggered it need not be read:
+ * each write is an edge. */
+static void *post_open(const struct job *job)
+{
+    struct post *post = allocate(1, sizeof *post);
+    mailbox_open(&post->mailbox, job);
+    post->base = create_base(EVENT_BASE_FLAG_NO_CACHE_TIME);
+    post->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (post->fd < 0) fail_system("eventfd");
+    event_assign(&post->wake, post->base, post->fd, EV_READ | EV_ET | EV_PERSIST, post_woken, post);
+    add(&post->wake, NULL);
+    thread_start(post_run, post);
+    return post;
+}
+
+static void post_one(void *state, unsigned producer)
+{
+    struct post *post = state;
+    uint64_t one = 1;
+    if (!mailbox_post(&post->mailbox, producer)) return;
+    if (write(post->fd, &one, sizeof one) != (ssize_t)sizeof one) fail_system("eventfd");
+}
+
 const struct peer peer_libevent = {
     .name = "libevent",
     .version = event_get_version,
     .takes_workers = true,
+    .connects_so = true,
     .serve_accept = serve_accept,
     .serve_echo = serve_echo,
+    .serve_broadcast = serve_broadcast,
     .connect = { client_open, client_burst },
+    .timers = { timers_open, timers_arm, timers_run },
+    .post = { post_open, post_one },
+    .shares = shares,
 };

@@ -11,6 +11,7 @@
 
 #include "address.h"
 #include "peer.h"
+#include "peers/mailbox.h"
 #include "thread.h"
 
 enum { BACKLOG = 4096, BUFFER = 64 * 1024 };
@@ -40,6 +41,7 @@ static void set_option(const uv_tcp_t *tcp, int level, int name)
 struct conn {
     uv_tcp_t tcp;
     struct conn *next; /* in the pool */
+    unsigned place;    /* in the room */
 };
 
 /* A loop of its own, on a thread of its own. */
@@ -53,6 +55,14 @@ struct worker {
 
 static struct worker *workers;
 static unsigned worker_count;
+
+/* The members of the one room, in `broadcast`. */
+static struct room {
+    struct conn **members;
+    unsigned count, packet_size;
+    char *packet;
+    uint64_t packets;
+} room;
 
 static struct worker *worker_of(const uv_handle_t *handle)
 {
@@ -73,15 +83,21 @@ static void recycle(uv_handle_t *handle)
     worker->pool = conn;
 }
 
+static void leave_room(const struct conn *conn)
+{
+    room.members[conn->place] = room.members[--room.count];
+    room.members[conn->place]->place = conn->place;
+}
+
 static void close_conn(struct conn *conn)
 {
     uv_handle_t *handle = (uv_handle_t *)&conn->tcp;
     if (uv_is_closing(handle)) return;
+    if (room.members) leave_room(conn);
     count_open(worker_of(handle), (uint64_t)-1);
     uv_close(handle, recycle);
 }
 
-/* NULL if the connection has gone again. */
 static struct conn *accept_conn(uv_stream_t *listener, int status)
 {
     check(status, "accept");
@@ -93,11 +109,9 @@ static struct conn *accept_conn(uv_stream_t *listener, int status)
         conn = allocate(1, sizeof *conn);
     }
     check(uv_tcp_init(&worker->loop, &conn->tcp), "uv_tcp_init");
+    check(uv_accept(listener, (uv_stream_t *)&conn->tcp), "uv_accept");
     count_open(worker, 1);
-    int error = uv_accept(listener, (uv_stream_t *)&conn->tcp);
-    if (error == 0) return conn;
-    close_conn(conn);
-    return NULL;
+    return conn;
 }
 
 /* One buffer does for all connections of a loop: what is read is used, or copied, before the next read. */
@@ -178,8 +192,7 @@ static void serve(const struct job *job, uv_connection_cb accepted)
 
 static void accept_accepted(uv_stream_t *listener, int status)
 {
-    struct conn *conn = accept_conn(listener, status);
-    if (conn) close_conn(conn);
+    close_conn(accept_conn(listener, status));
 }
 
 static void serve_accept(const struct job *job)
@@ -215,13 +228,60 @@ static void echo_got(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
 
 static void echo_accepted(uv_stream_t *listener, int status)
 {
-    struct conn *conn = accept_conn(listener, status);
-    if (conn) begin_reading(conn, echo_got);
+    begin_reading(accept_conn(listener, status), echo_got);
 }
 
 static void serve_echo(const struct job *job)
 {
     serve(job, echo_accepted);
+}
+
+static void room_written(uv_write_t *request, int status)
+{
+    struct conn *conn = (struct conn *)request->handle;
+    free(request);
+    if (status < 0) close_conn(conn);
+}
+
+static void room_send(struct conn *member, const char *bytes, size_t size)
+{
+    if (write_or_keep(member, bytes, size, room_written) < 0) close_conn(member);
+}
+
+/* From the last one on: the one that a failed write takes out of the array is replaced by one that has the packet. */
+static void room_got(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
+{
+    (void)buffer;
+    if (got < 0) close_conn((struct conn *)stream);
+    for (ssize_t i = 0; i < got; i++) {
+        broadcast_fill((uint8_t *)room.packet, room.packet_size, ++room.packets);
+        for (unsigned j = room.count; j-- > 0;) room_send(room.members[j], room.packet, room.packet_size);
+    }
+}
+
+static void room_accepted(uv_stream_t *listener, int status)
+{
+    static const char joined = BROADCAST_JOINED;
+    struct conn *conn = accept_conn(listener, status);
+    conn->place = room.count;
+    room.members[room.count++] = conn;
+    begin_reading(conn, room_got);
+    room_send(conn, &joined, 1);
+}
+
+static void serve_broadcast(const struct job *job)
+{
+    room.members = allocate(job_descriptors(job), sizeof(struct conn *));
+    room.packet = allocate(1, job->size);
+    room.packet_size = job->size;
+    serve(job, room_accepted);
+}
+
+static void shares(uint64_t *connections)
+{
+    for (unsigned i = 0; i < worker_count; i++) {
+        connections[i] = atomic_load_explicit(&workers[i].open, memory_order_relaxed);
+    }
 }
 
 /* ---- client ---- */
@@ -347,11 +407,95 @@ static void client_burst(void *state, const struct limit *limit, struct tally *t
     }
 }
 
+/* ---- timers ---- */
+
+struct timers {
+    uv_loop_t loop;
+    unsigned count;
+    uint64_t fired;
+    uv_timer_t each[];
+};
+
+static void *timers_open(const struct job *job)
+{
+    struct timers *timers = allocate(1, sizeof *timers + job->timers * sizeof timers->each[0]);
+    timers->count = job->timers;
+    check(uv_loop_init(&timers->loop), "uv_loop_init");
+    timers->loop.data = timers;
+    for (unsigned i = 0; i < timers->count; i++) check(uv_timer_init(&timers->loop, &timers->each[i]), "uv_timer_init");
+    return timers;
+}
+
+static void timer_fired(uv_timer_t *timer)
+{
+    ((struct timers *)timer->loop->data)->fired++;
+}
+
+/* Never early: the loop's millisecond has begun already. */
+static void timers_arm(void *state, const uint32_t *delays_ms)
+{
+    struct timers *timers = state;
+    timers->fired = 0;
+    uv_update_time(&timers->loop);
+    for (unsigned i = 0; i < timers->count; i++) {
+        check(uv_timer_start(&timers->each[i], timer_fired, delays_ms[i] + 1, 0), "uv_timer_start");
+    }
+}
+
+/* The loop ends when no timer is armed. */
+static uint64_t timers_run(void *state)
+{
+    struct timers *timers = state;
+    uv_run(&timers->loop, UV_RUN_DEFAULT);
+    return timers->fired;
+}
+
+/* ---- messages between threads ---- */
+
+struct post {
+    struct mailbox mailbox;
+    uv_loop_t loop;
+    uv_async_t wake;
+};
+
+static void post_woken(uv_async_t *wake)
+{
+    mailbox_receive(&((struct post *)wake->data)->mailbox);
+}
+
+static void post_run(void *post_of_this)
+{
+    uv_run(&((struct post *)post_of_this)->loop, UV_RUN_DEFAULT);
+    fail("libuv's loop has ended");
+}
+
+static void *post_open(const struct job *job)
+{
+    struct post *post = allocate(1, sizeof *post);
+    mailbox_open(&post->mailbox, job);
+    check(uv_loop_init(&post->loop), "uv_loop_init");
+    check(uv_async_init(&post->loop, &post->wake, post_woken), "uv_async_init");
+    post->wake.data = post;
+    thread_start(post_run, post);
+    return post;
+}
+
+static void post_one(void *state, unsigned producer)
+{
+    struct post *post = state;
+    if (mailbox_post(&post->mailbox, producer)) check(uv_async_send(&post->wake), "uv_async_send");
+}
+
 const struct peer peer_libuv = {
     .name = "libuv",
     .version = uv_version_string,
     .takes_workers = true,
+    .connects_so = true,
     .serve_accept = serve_accept,
     .serve_echo = serve_echo,
+    .serve_broadcast = serve_broadcast,
     .connect = { client_open, client_burst },
+    .timers = { timers_open, timers_arm, timers_run },
+    .post = { post_open, post_one },
+    .shares = shares,
 };

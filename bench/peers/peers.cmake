@@ -1,12 +1,14 @@
-# The contenders: each is a file in this folder that defines peer_NAME. One whose library is not found is left out, and
-# weir-bench says so too.
+# The contenders: each is a file in this folder, or a few, and defines peer_NAME. One whose library is not found is left
+# out, and weir-bench says so too.
 set(bench_peers "")   # PEER(name) of each that is there
 set(bench_missing "") # MISSING(name, "why") of each that is not
 
-# bench_peer(NAME SOURCE WHY_NOT LIBRARY...): left out if there is a reason WHY_NOT.
-macro(bench_peer name source why_not)
+# bench_peer(NAME SOURCES WHY_NOT LIBRARY...): left out if there is a reason WHY_NOT.
+macro(bench_peer name sources why_not)
   if("${why_not}" STREQUAL "")
-    target_sources(weir-bench PRIVATE peers/${source})
+    foreach(source IN ITEMS ${sources})
+      target_sources(weir-bench PRIVATE peers/${source})
+    endforeach()
     target_link_libraries(weir-bench PRIVATE ${ARGN})
     string(APPEND bench_peers " PEER(${name})")
   else()
@@ -56,7 +58,9 @@ endif()
 if(WIN32)
   bench_peer(floor floor_windows.c "")
 else()
-  bench_peer(floor floor_linux.c "")
+  set(floor_linux broadcast client floor post server timers)
+  list(TRANSFORM floor_linux REPLACE "(.+)" "floor_linux/\\1.c")
+  bench_peer(floor "${floor_linux}" "")
 endif()
 bench_peer(weir weir.c "" weir::static)
 bench_peer(libuv libuv.c "${no_libuv}" PkgConfig::BENCH_LIBUV)

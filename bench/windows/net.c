@@ -8,7 +8,7 @@
 
 enum { PACKETS_MAX = 256 };
 
-enum state { CLOSED, CONNECTING, AWAITS_END, OPEN };
+enum state { CLOSED, CONNECTING, ASKING, AWAITS_END, OPEN };
 
 /* In each state but CLOSED, exactly one operation is in flight on `in`; of OPEN, it is a receive of no bytes, which
  * lands when there is something to read. */
@@ -35,14 +35,27 @@ struct net *net_create(unsigned streams)
     return net;
 }
 
-void net_start(struct net *net, unsigned stream, const struct address *to)
+static void start(struct net *net, unsigned stream, const struct address *to, enum state state, const uint8_t *data,
+                  size_t size)
 {
     struct sockaddr_in address = socket_address(to);
     struct stream *s = &net->streams[stream];
-    s->state = CONNECTING;
+    s->state = state;
+    s->sending = s->wants_room = false;
     s->socket = socket_create();
     port_join(net->port, s->socket, stream);
-    socket_connect(s->socket, &address, &s->in);
+    socket_connect(s->socket, &address, data, (DWORD)size, &s->in);
+}
+
+void net_start(struct net *net, unsigned stream, const struct address *to)
+{
+    start(net, stream, to, CONNECTING, NULL, 0);
+}
+
+/* ConnectEx sends them itself. */
+void net_ask(struct net *net, unsigned stream, const struct address *to, const uint8_t *data, size_t size)
+{
+    start(net, stream, to, ASKING, data, size);
 }
 
 static bool begin_receive(struct stream *s, char *buffer, ULONG size)
@@ -70,8 +83,7 @@ void net_open(struct net *net, unsigned stream, const struct address *to)
     socket_connected(s->socket);
     socket_set_no_delay(s->socket);
     socket_reset_at_end(s->socket);
-    u_long on = 1;
-    if (ioctlsocket(s->socket, (long)FIONBIO, &on) != 0) fail_system("FIONBIO");
+    socket_set_non_blocking(s->socket);
     s->state = OPEN;
     await_bytes(s);
 }
@@ -83,6 +95,13 @@ static uint32_t landed_start(struct stream *s, DWORD bytes)
     if (s->error != 0) return NET_FAILED;
     if (s->state == AWAITS_END) return bytes == 0 ? NET_ENDED : NET_READABLE;
     socket_connected(s->socket);
+    if (s->state == ASKING) {
+        socket_reset_at_end(s->socket);
+        socket_set_non_blocking(s->socket);
+        s->state = OPEN;
+        await_bytes(s);
+        return 0;
+    }
     s->state = AWAITS_END;
     if (begin_receive(s, &s->byte, 1)) return 0;
     s->error = WSAGetLastError();
@@ -150,4 +169,32 @@ void net_reset(struct net *net, unsigned stream)
 {
     socket_reset(net->streams[stream].socket);
     net->streams[stream].state = CLOSED;
+}
+
+intptr_t net_deaf_open(const struct address *to)
+{
+    winsock_get();
+    struct sockaddr_in address = socket_address(to);
+    SOCKET deaf = socket_create();
+    int least = 1;
+    if (setsockopt(deaf, SOL_SOCKET, SO_RCVBUF, (const char *)&least, sizeof least) != 0) fail_system("SO_RCVBUF");
+    if (connect(deaf, (const struct sockaddr *)&address, sizeof address) != 0) fail_system("connect");
+    socket_reset_at_end(deaf);
+    socket_set_non_blocking(deaf);
+    return (intptr_t)deaf;
+}
+
+int net_deaf_send(intptr_t deaf, const uint8_t *data, size_t size)
+{
+    int took = send((SOCKET)deaf, (const char *)data, (int)size, 0);
+    if (took >= 0) return took;
+    int error = WSAGetLastError();
+    if (error == WSAEWOULDBLOCK) return 0;
+    if (error != WSAECONNRESET && error != WSAECONNABORTED) fail_system("send");
+    return NET_GONE;
+}
+
+void net_deaf_close(intptr_t deaf)
+{
+    closesocket((SOCKET)deaf);
 }
