@@ -56,6 +56,7 @@ static void print_method(const struct contest *contest)
     printf("method    %u rounds of ", contest->rounds);
     if (workload->fresh) {
         printf("new processes for each contender in turn");
+        if (workload->slice_ms > 0) printf(", for %.1f s", (double)contest->slice_ns / NS_PER_S);
     } else {
         printf("a slice of %.2f s for each contender in turn", (double)contest->slice_ns / NS_PER_S);
     }

@@ -1,19 +1,20 @@
 /* slow: what clients that never read do to those that do. The good ones send messages that come back, each at its time
- * (messages.h). Beside them are others that ask as steadily, 100 times a second, for 4 KiB each time, and never read an
- * answer: what they are owed first fills the kernel's buffers and then is the contender's matter. It may stop reading
- * from them, or let them go; one that was let go comes back at its next question. */
+ * (messages.h). Beside them are others that ask as steadily, 50 times a second for 16 KiB each time, and never read an
+ * answer: what they are owed first fills the kernel's buffers, of up to 4 MiB each, for some 5 s, and then is the
+ * contender's matter. It may stop reading from them, or let them go; one that was let go comes back at its next
+ * question. Since the kernel has a bound for all buffers together, only one contender is up at a time. */
 #include <stdlib.h>
 
 #include "messages.h"
 #include "net.h"
 #include "workload.h"
 
-enum { QUESTION = 4096, QUESTION_MS = 10 };
+enum { QUESTION = 16384, QUESTION_MS = 20 };
 
 enum { LET_GO, FIGURES };
 
 static const struct figure figures[] = {
-    [LET_GO] = { "let_go", "let go/slice", 0 },
+    [LET_GO] = { "let_go", "let go", 0 },
     [FIGURES] = { 0 },
 };
 
@@ -89,9 +90,12 @@ const struct workload workload_slow = {
     .name = "slow",
     .what = "messages that the contender sends back, beside clients that never read what they ask for",
     .operation = "message",
+    .fresh = true,
     .options = OPTION(CONNECTIONS) | OPTION(SIZE) | OPTION(WINDOW) | OPTION(RATE) | OPTION(SLOW) | OPTION(WORKERS),
     .usual = { .window = 64, .connections = 50, .size = 64, .rate = 5000, .slow = 100 },
     .most_window = 1024,
+    .rounds = 2,
+    .slice_ms = 8000,
     .figures = figures,
     .note = "let go: clients that did not read, whose connections the contender ended. Their questions are in the CPU "
             "time.",
