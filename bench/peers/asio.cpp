@@ -30,7 +30,7 @@ using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT
 using bind_without_port = asio::detail::socket_option::boolean<IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT>;
 
 enum { BACKLOG = 4096 };
-enum : size_t { BUFFER_LEAST = 1024, BUFFER_MOST = 64 * 1024 };
+enum : size_t { BUFFER_LEAST = 1024, BUFFER_MOST = 65536 };
 
 const char *version()
 {

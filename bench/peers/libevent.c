@@ -31,7 +31,7 @@ static const short readable = EV_READ | EV_CLOSED | EV_ET | EV_PERSIST;
 
 static void *allocate(size_t count, size_t size)
 {
-    void *block = calloc(count, size);
+    void *block = calloc(count > 0 ? count : 1, size);
     if (!block) fail("out of memory");
     return block;
 }
@@ -389,7 +389,7 @@ static void lane_open(struct lane *lane, struct client *client, unsigned window)
 {
     lane->client = client;
     lane->window = window;
-    lane->attempts = allocate(window + 1, sizeof lane->attempts[0]); /* more than none */
+    lane->attempts = allocate(window, sizeof lane->attempts[0]);
     for (unsigned i = 0; i < window; i++) lane->attempts[i].lane = lane;
     lane->base = create_base(0);
     event_assign(&lane->silence, lane->base, -1, EV_PERSIST, look_for_silence, lane);

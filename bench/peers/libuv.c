@@ -23,7 +23,7 @@ static void check(int error, const char *what)
 
 static void *allocate(size_t count, size_t size)
 {
-    void *block = calloc(count, size);
+    void *block = calloc(count > 0 ? count : 1, size);
     if (!block) fail("out of memory");
     return block;
 }
@@ -352,7 +352,7 @@ static void lane_open(struct lane *lane, struct client *client, unsigned window)
 {
     lane->client = client;
     lane->window = window;
-    lane->attempts = allocate(window + 1, sizeof lane->attempts[0]); /* more than none */
+    lane->attempts = allocate(window, sizeof lane->attempts[0]);
     for (unsigned i = 0; i < window; i++) lane->attempts[i].lane = lane;
     check(uv_loop_init(&lane->loop), "uv_loop_init");
     check(uv_timer_init(&lane->loop, &lane->silence), "uv_timer_init");
