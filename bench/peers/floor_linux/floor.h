@@ -24,7 +24,7 @@ struct floor_conn {
     unsigned place; /* the kind's own */
 };
 
-/* One of them is a thread's: all that its loop touches, but for `conns`, in which each descriptor is one thread's. */
+/* One of them is a thread's: all that its loop touches. */
 struct floor_server {
     int epoll, listener;
     const struct floor_kind *kind;

@@ -72,8 +72,10 @@ void floor_post_post(void *state, unsigned producer)
     struct post *post = malloc(sizeof *post);
     if (!post) fail("out of memory");
     post->producer = producer;
-    post->next = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(&mailbox->newest, &post->next, post)) continue;
+    struct post *found = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
+    do {
+        post->next = found;
+    } while (!atomic_compare_exchange_weak(&mailbox->newest, &found, post));
     uint64_t one = 1;
-    if (!post->next && write(mailbox->event, &one, sizeof one) != (ssize_t)sizeof one) fail_system("eventfd");
+    if (!found && write(mailbox->event, &one, sizeof one) != (ssize_t)sizeof one) fail_system("eventfd");
 }

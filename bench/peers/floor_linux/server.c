@@ -59,8 +59,7 @@ void floor_watch(struct floor_server *server, int fd)
 }
 
 /* close() takes the descriptor out of the epoll instance. It cannot come back within the same batch of events under
- * another meaning: each descriptor is in a batch once. What is the descriptor's is cleared before: after it another
- * thread may have it. */
+ * another meaning: each descriptor is in a batch once. */
 void floor_close(struct floor_server *server, int fd)
 {
     if (server->kind->closing) server->kind->closing(server, fd);
@@ -166,9 +165,8 @@ static void grow_table(int any, unsigned descriptors)
 void floor_serve(const struct job *job, const struct floor_kind *kind, unsigned workers)
 {
     unsigned descriptors = job_descriptors(job) + 4 * workers;
-    struct floor_conn *conns = calloc(descriptors, sizeof conns[0]);
     servers = calloc(workers, sizeof servers[0]);
-    if (!conns || !servers) fail("out of memory");
+    if (!servers) fail("out of memory");
     uint16_t port = 0;
     for (unsigned i = 0; i < workers; i++) {
         struct floor_server *server = &servers[i];
@@ -177,9 +175,9 @@ void floor_serve(const struct job *job, const struct floor_kind *kind, unsigned 
                                          .kind = kind,
                                          .job = job,
                                          .descriptors = descriptors,
-                                         .conns = conns,
+                                         .conns = calloc(descriptors, sizeof server->conns[0]),
                                          .buffer = malloc(FLOOR_BUFFER) };
-        if (!server->buffer) fail("out of memory");
+        if (!server->conns || !server->buffer) fail("out of memory");
         port = socket_port(server->listener);
         epoll_watch(server->epoll, server->listener, EPOLLIN, (uint64_t)server->listener);
     }
