@@ -31,7 +31,7 @@ struct contender {
 struct contest {
     const struct workload *workload;
     struct job job;
-    unsigned rounds;
+    unsigned rounds; /* at most ROUNDS_MAX */
     unsigned rounds_done;
     uint64_t slice_ns, warm_up_ns;
     bool together;

@@ -25,7 +25,7 @@ struct specification {
 static const struct specification specifications[OPTION_END] = {
     [OPTION_SECONDS] = { "--seconds", "S", SECONDS, FIELD(seconds), 0, 3600,
                          "time to measure in all, split into slices; else a slice has 0.2 s in most workloads" },
-    [OPTION_ROUNDS] = { "--rounds", "N", NUMBER, FIELD(rounds), 1, 1000, "rounds of one slice a contender" },
+    [OPTION_ROUNDS] = { "--rounds", "N", NUMBER, FIELD(rounds), 1, ROUNDS_MAX, "rounds of one slice a contender" },
     [OPTION_WINDOW] = { "--window", "N", NUMBER, FIELD(window), 1, 4096,
                         "operations in flight; of echo and slow: of a connection; of post: of a producer" },
     [OPTION_CONNECTIONS] = { "--connections", "N", NUMBER, FIELD(connections), 1, 1000000, "open at once" },

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { ROUNDS_MAX = 1000 };
+
 enum option {
     OPTION_SECONDS,
     OPTION_ROUNDS,

@@ -188,7 +188,7 @@ static void print_notes(const struct contest *contest, const struct summary *sum
 
 void report_table(const struct contest *contest)
 {
-    struct summary summaries[CONTENDERS_MAX];
+    struct summary summaries[CONTENDERS_MAX] = { 0 };
     for (unsigned i = 0; i < contest->count; i++) summaries[i] = summary_of(contest, i);
     if (!contest->workload->only_figures) print_operations(contest, summaries);
     if (!contest->workload->only_figures && contest->workload->figures) printf("\n");

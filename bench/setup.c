@@ -167,6 +167,7 @@ void setup_contest(struct contest *contest, const struct workload *workload, con
     set_times(contest, options);
     unsigned cores = contest->job.workers + contest->job.producers;
     if (contest->together && cores > 1) fail_usage("--together is one core: --workers must be 1");
+    if (contest->together && contest->job.rate > 0) fail_usage("--together: paced load needs a core of its own");
     contest->awake = machine_stay_awake();
     struct cpus allowed = machine_cpus();
     place_sides(&allowed, cores, contest->together, &contest->contender_place, &contest->other_place);

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "fail.h"
-
 static int compare(const void *a, const void *b)
 {
     double left = *(const double *)a, right = *(const double *)b;
@@ -55,33 +53,22 @@ static struct spread spread_of_values(double *values, unsigned count)
     return spread;
 }
 
-static double *new_values(const struct contest *contest)
-{
-    double *values = calloc(contest->rounds_done, sizeof *values);
-    if (!values) fail("out of memory");
-    return values;
-}
-
 static struct spread spread_of(const struct contest *contest, unsigned which, sample_value value)
 {
-    double *values = new_values(contest);
+    double values[ROUNDS_MAX];
     for (unsigned i = 0; i < contest->rounds_done; i++) {
         values[i] = value(&contest->contenders[which].samples[i], &contest->contenders[0].samples[i]);
     }
-    struct spread spread = spread_of_values(values, contest->rounds_done);
-    free(values);
-    return spread;
+    return spread_of_values(values, contest->rounds_done);
 }
 
 static struct spread spread_of_figure(const struct contest *contest, unsigned which, unsigned figure)
 {
-    double *values = new_values(contest);
+    double values[ROUNDS_MAX];
     for (unsigned i = 0; i < contest->rounds_done; i++) {
         values[i] = contest->contenders[which].samples[i].figures[figure];
     }
-    struct spread spread = spread_of_values(values, contest->rounds_done);
-    free(values);
-    return spread;
+    return spread_of_values(values, contest->rounds_done);
 }
 
 struct summary summary_of(const struct contest *contest, unsigned which)

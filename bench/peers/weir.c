@@ -260,7 +260,7 @@ static void timers_create(weir_runtime *runtime, void *data)
 
 static void *timers_open(const struct job *job)
 {
-    struct timers *timers = calloc(1, sizeof *timers + job->timers * sizeof timers->each[0]);
+    struct timers *timers = calloc(1, sizeof *timers + job->timers * sizeof(weir_timer *));
     if (!timers) fail("out of memory");
     timers->count = job->timers;
     check(weir_runtime_create(&timers->runtime, &(weir_runtime_options){ .manual = true, .max_connections = 1 }),

@@ -1,5 +1,6 @@
-/* The floor's messages between threads: a stack that producers push onto without a lock and the worker takes whole, and
- * an eventfd in its epoll instance, written by the one that finds the stack empty. */
+/* The floor's messages between threads: a stack that producers push onto without a lock and that the worker takes
+ * whole, and an eventfd in its epoll instance, written by the one that finds the stack empty. A producer has as many
+ * messages as may be under way, and uses them in turn: nothing is allocated. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdatomic.h>
@@ -17,9 +18,19 @@ struct post {
     unsigned producer;
 };
 
+/* A producer's. */
+struct lane {
+    struct post *posts;
+    unsigned next;
+    char apart[64]; /* from the next one, in the caches */
+};
+
 struct mailbox {
     _Atomic(struct post *) newest;
+    char apart[64];
+    unsigned window;
     int epoll, event;
+    struct lane lanes[];
 };
 
 /* Turns the stack round: the oldest first. */
@@ -47,17 +58,22 @@ static void work(void *data)
         struct post *next;
         for (struct post *post = in_order(atomic_exchange(&mailbox->newest, NULL)); post; post = next) {
             next = post->next;
-            post_received(post->producer);
-            free(post);
+            post_received(post->producer); /* from here on it may be used again */
         }
     }
 }
 
 void *floor_post_open(const struct job *job)
 {
-    (void)job;
-    struct mailbox *mailbox = calloc(1, sizeof *mailbox);
+    struct mailbox *mailbox = calloc(1, sizeof *mailbox + job->producers * sizeof mailbox->lanes[0]);
     if (!mailbox) fail("out of memory");
+    mailbox->window = job->window;
+    for (unsigned i = 0; i < job->producers; i++) {
+        struct post *posts = calloc(job->window, sizeof posts[0]);
+        if (!posts) fail("out of memory");
+        for (unsigned j = 0; j < job->window; j++) posts[j].producer = i;
+        mailbox->lanes[i].posts = posts;
+    }
     mailbox->epoll = epoll_open();
     mailbox->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (mailbox->event < 0) fail_system("eventfd");
@@ -69,9 +85,9 @@ void *floor_post_open(const struct job *job)
 void floor_post_post(void *state, unsigned producer)
 {
     struct mailbox *mailbox = state;
-    struct post *post = malloc(sizeof *post);
-    if (!post) fail("out of memory");
-    post->producer = producer;
+    struct lane *lane = &mailbox->lanes[producer];
+    struct post *post = &lane->posts[lane->next];
+    lane->next = lane->next + 1 < mailbox->window ? lane->next + 1 : 0;
     struct post *found = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
     do {
         post->next = found;
