@@ -5,6 +5,11 @@
 
 #include "platform/os.h"
 
+enum { LABEL_MAX = 63 };
+
+/* What may still be a name: wr_address_parse_remote knows this sentence by its address. */
+static const char is_a_name[] = "the host is not a numeric address; names, such as localhost, are only connected to";
+
 /* Every parser below returns NULL, or a static sentence that says what is wrong. */
 
 static const char *parse_port(wr_addr *addr, const char *text)
@@ -64,7 +69,7 @@ static const char *parse_plain(wr_addr *addr, const char *text)
     if (length == 0) return "no address before the port; 0.0.0.0 stands for all";
     if (strspn(text, "0123456789.") == length)
         return "not an IPv4 address: four numbers from 0 to 255, without leading 0";
-    return "the host is not a numeric address; names, such as localhost, are not looked up";
+    return is_a_name;
 }
 
 int wr_address_parse(wr_endpoint *out, const char *text, const char **why)
@@ -86,6 +91,39 @@ int wr_address_parse(wr_endpoint *out, const char *text, const char **why)
     }
     *out = parsed;
     return 0;
+}
+
+/* parse_name: the host of `text` as a name, in lengths that DNS bears (RFC 1035), and the port. Underscores are taken
+ * too: container networks give such names. */
+static const char *parse_name(char *name, uint16_t *port, const char *text)
+{
+    wr_addr addr = { 0 };
+    const char *wrong = "the host is neither a numeric address nor a name";
+    size_t length = strcspn(text, ":"), label = 0;
+    if (length > WR_NAME_MAX) return "the host's name is longer than 253 bytes";
+    for (size_t i = 0; i < length; i++) {
+        bool is_letter = (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z');
+        bool is_other = (text[i] >= '0' && text[i] <= '9') || text[i] == '_' || (text[i] == '-' && label > 0);
+        if (text[i] == '.' ? label == 0 : !is_letter && !is_other) return wrong;
+        label = text[i] == '.' ? 0 : label + 1;
+        if (label > LABEL_MAX) return "a part of the host's name is longer than 63 bytes";
+    }
+    const char *bad_port = parse_port(&addr, text + length + 1);
+    if (bad_port) return bad_port;
+    memcpy(name, text, length);
+    name[length] = 0;
+    *port = addr.port;
+    return NULL;
+}
+
+int wr_address_parse_remote(wr_endpoint *out, char name[WR_NAME_MAX + 1], const char *text, const char **why)
+{
+    name[0] = 0;
+    int error = wr_address_parse(out, text, why);
+    if (error == 0 || *why != is_a_name) return error;
+    *out = (wr_endpoint){ .addr.family = WR_FAMILY_NONE };
+    *why = parse_name(name, &out->addr.port, text);
+    return *why ? WEIR_EADDRESS : 0;
 }
 
 void wr_address_format(weir_address *out, const wr_addr *addr, const char *path)

@@ -7,11 +7,12 @@
 #include "core/alarm.h"
 #include "core/connector.h"
 #include "core/inbox.h"
+#include "core/link.h"
 #include "core/listener.h"
 #include "core/runtime.h"
 #include "platform/bug.h"
 
-_Static_assert(sizeof(weir_conn) <= 240, "an idle connection stays small");
+_Static_assert(sizeof(weir_conn) <= 208, "an idle connection stays small");
 
 static size_t conn_size(const wr_service *service)
 {
@@ -39,6 +40,7 @@ weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memor
     conn->service = service;
     conn->from_heap = !memory;
     conn->recv.tag = conn->send.tag = conn->close.tag = WR_TAG_CONN;
+    conn->send.prompt = conn->close.prompt = true;
     conn->timer.tag = WR_TIMER_CONN;
     if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
         free_conn(conn);
@@ -60,8 +62,8 @@ static void destroy(weir_conn *conn)
     wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);
-        wr_outbox_landed(&conn->outbox, &worker->owner.chunks);
-        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.chunks);
+        wr_outbox_landed(&conn->outbox, &worker->owner.segments);
+        wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->number);
     free_conn(conn);
@@ -82,24 +84,28 @@ static void leave_worker(weir_conn *conn)
     wr_worker *worker = conn->worker;
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
+    const wr_connector *connector = conn->service->connector;
+    const weir_reason reason = { conn->error, conn->system_error };
+    weir_step step = connector ? connector->step : WEIR_STEP_NONE;
     conn->state = WR_CONN_GONE;
     wr_conn_leave_groups(conn); /* one that never opened is still in those that it was added to by its id */
     wr_add(&worker->counters.closed[-conn->error], 1);
-    if (protocol->on_close) protocol->on_close(conn, (weir_reason){ conn->error, conn->system_error });
+    if (protocol->on_close) protocol->on_close(conn, reason);
     if (protocol->inbox) wr_inbox_close(conn);
     if (conn->service->listener) wr_listener_leave(conn->service->listener, &conn->peer);
     if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
     conn->slot->owner.conn = NULL;
+    weir_link *link = connector ? connector->link : NULL;
     destroy(conn);
     worker->owner.connections--;
     atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
     wr_runtime_release(runtime);
+    if (link) wr_link_down(link, step, reason);
     wr_worker_check_drained(worker);
 }
 
-void wr_conn_touch(weir_conn *conn)
+void wr_conn_mark_dirty(weir_conn *conn)
 {
-    if (conn->dirty) return;
     wr_worker *worker = conn->worker;
     conn->dirty = true;
     conn->dirty_next = NULL;
@@ -166,13 +172,30 @@ static void rearm(weir_conn *conn)
         wr_wheel_arm(&conn->worker->owner.wheel, &conn->timer, due);
 }
 
+static void settle_reason(weir_conn *conn, int error, int system_error)
+{
+    if (conn->error != 0) return;
+    conn->error = (int8_t)error;
+    conn->system_error = system_error;
+}
+
+/* Its end is desired before it is there. What is in flight, a lookup or a connect, brings it when it completes. */
+static void cancel_connect(weir_conn *conn)
+{
+    wr_connector *connector = conn->service->connector;
+    if (connector->step == WEIR_STEP_RESOLVE)
+        wr_resolver_cancel(connector->lookup);
+    else
+        wr_cq_cancel(conn->worker->cq, &conn->recv);
+}
+
 static void expire_deadline(weir_conn *conn)
 {
     conn->has_deadline = false;
     switch (conn->state) {
     case WR_CONN_CONNECTING:
-        conn->error = WEIR_ETIMEDOUT;
-        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        if (!wr_connector_has_remote(conn->service->connector)) conn->error = WEIR_ETIMEDOUT;
+        cancel_connect(conn);
         break;
     case WR_CONN_OPEN:
         if (conn->write_dead)
@@ -238,9 +261,22 @@ static void connect_next(weir_conn *conn)
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
 }
 
+/* Each of a name's addresses has an equal share of the time that is left, so that one that does not answer cannot use
+ * up all of it. */
+static void connect_next_remote(weir_conn *conn)
+{
+    wr_connector *connector = conn->service->connector;
+    uint32_t left = time_left(wr_conn_now_ms(conn), connector->deadline_ms);
+    wr_conn_set_deadline(conn, left / (connector->lookup->count - connector->next_remote));
+    rearm(conn);
+    wr_connector_next_remote(connector);
+    conn->peer = connector->remote.addr;
+    connect_next(conn);
+}
+
 void wr_conn_start(weir_conn *conn)
 {
-    const wr_connector *connector = conn->service->connector;
+    wr_connector *connector = conn->service->connector;
     conn->state = WR_CONN_CONNECTING;
     conn->peer = connector->remote.addr;
     join_worker(conn);
@@ -250,54 +286,69 @@ void wr_conn_start(weir_conn *conn)
         leave_worker(conn);
         return;
     }
+    connector->deadline_ms = wr_conn_now_ms(conn) + connector->timeout_ms;
     wr_conn_set_deadline(conn, connector->timeout_ms);
     rearm(conn);
-    connect_next(conn);
+    if (connector->lookup)
+        wr_resolver_ask(conn->worker, connector->lookup);
+    else
+        connect_next(conn);
 }
 
-static void connected(weir_conn *conn, const wr_completion *completion)
+static void never_opened(weir_conn *conn, int error, int system_error)
 {
-    wr_worker *worker = conn->worker;
-    if (completion->error == 0) {
-        conn->sock = completion->connected;
-        wr_add(&worker->counters.connected, 1);
-        if (conn->error == 0)
-            open_conn(conn);
-        else
-            wr_conn_fail(conn, 0, 0); /* ended before it was there: by its deadline, its id, or a stop */
-        return;
-    }
-    /* This local address has no port left. Which of the two is said depends on whether bind or connect found out. */
-    bool no_port = completion->error == WEIR_EADDRNOTAVAIL || completion->error == WEIR_EADDRINUSE;
-    if (no_port && conn->error == 0 && wr_connector_has_more(conn->service->connector)) {
-        connect_next(conn);
-        return;
-    }
-    if (conn->error == 0) {
-        conn->error = (int8_t)completion->error;
-        conn->system_error = completion->system_error;
-    }
-    wr_add(&worker->counters.connect_errors, 1);
+    settle_reason(conn, error, system_error);
+    wr_add(&conn->worker->counters.connect_errors, 1);
     if (conn->dirty)
         conn->state = WR_CONN_GONE; /* reconcile sees it last */
     else
         leave_worker(conn);
 }
 
-/* The end. */
-
-static void settle_reason(weir_conn *conn, int error, int system_error)
+void wr_conn_resolved(weir_conn *conn)
 {
-    if (conn->error != 0) return;
-    conn->error = (int8_t)error;
-    conn->system_error = system_error;
+    wr_connector *connector = conn->service->connector;
+    if (conn->error != 0 || connector->lookup->error != 0) {
+        never_opened(conn, connector->lookup->error, connector->lookup->system_error);
+        return;
+    }
+    connector->step = WEIR_STEP_CONNECT;
+    connect_next_remote(conn);
+    if (connector->link) wr_link_resolved(connector->link);
 }
+
+static void connected(weir_conn *conn, const wr_completion *completion)
+{
+    wr_connector *connector = conn->service->connector;
+    if (completion->error == 0) {
+        conn->sock = completion->connected;
+        wr_add(&conn->worker->counters.connected, 1);
+        if (conn->error != 0) {
+            wr_conn_fail(conn, 0, 0); /* ended before it was there: by its deadline, its id, or a stop */
+            return;
+        }
+        connector->step = WEIR_STEP_OPEN;
+        if (connector->link) wr_link_up(connector->link, conn);
+        open_conn(conn);
+        return;
+    }
+    /* This local address has no port left. Which of the two is said depends on whether bind or connect found out. */
+    bool no_port = completion->error == WEIR_EADDRNOTAVAIL || completion->error == WEIR_EADDRINUSE;
+    if (conn->error == 0 && no_port && wr_connector_has_local(connector))
+        connect_next(conn);
+    else if (conn->error == 0 && wr_connector_has_remote(connector))
+        connect_next_remote(conn);
+    else
+        never_opened(conn, completion->error, completion->system_error);
+}
+
+/* The end. */
 
 void wr_conn_close(weir_conn *conn, int error)
 {
     if (conn->state == WR_CONN_CONNECTING) {
         settle_reason(conn, error, 0);
-        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        cancel_connect(conn);
         return;
     }
     if (conn->state != WR_CONN_OPEN) return;
@@ -309,12 +360,20 @@ void wr_conn_close(weir_conn *conn, int error)
     wr_conn_touch(conn);
 }
 
+/* Whoever calls this outside of wr_conn_reconcile touches the connection: its end may wait for nothing more. */
 static void close_socket(weir_conn *conn, bool reset)
 {
     conn->state = WR_CONN_GONE;
     conn->has_deadline = false;
     wr_conn_leave_groups(conn);
     wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
+    if (!conn->close.pending) conn->sock = (wr_sock){ 0, 0 };
+}
+
+/* Whether nothing of it is left but the memory. */
+static bool is_over(const weir_conn *conn)
+{
+    return conn->state == WR_CONN_GONE && conn->sock.generation == 0;
 }
 
 void wr_conn_fail(weir_conn *conn, int error, int system_error)
@@ -323,11 +382,12 @@ void wr_conn_fail(weir_conn *conn, int error, int system_error)
     if (conn->state == WR_CONN_CONNECTING && conn->sock.generation == 0) {
         /* Its connect may be over, and the result stand behind this in the same batch: no socket to close yet. */
         settle_reason(conn, error, system_error);
-        wr_cq_cancel(conn->worker->cq, &conn->recv);
+        cancel_connect(conn);
         return;
     }
     settle_reason(conn, error, system_error);
     close_socket(conn, true);
+    if (is_over(conn)) wr_conn_touch(conn);
 }
 
 void wr_conn_stop(weir_conn *conn, uint32_t timeout_ms)
@@ -346,7 +406,7 @@ static void tell_end(weir_conn *conn)
     if (conn->end_told || conn->state != WR_CONN_OPEN) return;
     conn->end_told = true;
     if (WR_BUG(half_close_drops_sends))
-        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks));
+        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments));
     if (conn->write_dead) {
         wr_conn_fail(conn, 0, 0);
         return;
@@ -378,6 +438,17 @@ static void reconcile_end(weir_conn *conn)
     }
 }
 
+/* Mostly the kernel takes all of it at once. */
+static void launch(weir_conn *conn)
+{
+    conn->has_sent = true;
+    wr_add(&conn->worker->counters.sends, 1);
+    wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
+    if (conn->send.pending) return;
+    wr_conn_landed(conn);
+    if (conn->outbox.waiting) wr_conn_touch(conn); /* enough for one pass */
+}
+
 static bool wants_bytes(const weir_conn *conn)
 {
     if (conn->peer_ended || conn->recv.pending) return false;
@@ -390,19 +461,15 @@ void wr_conn_reconcile(weir_conn *conn)
     if (conn->state == WR_CONN_CONNECTING) return;
     if (conn->tell_slow && conn->state == WR_CONN_OPEN) {
         conn->tell_slow = false;
-        protocol->on_slow(conn, weir_conn_queued(conn));
+        protocol->on_slow(conn, wr_conn_queued(conn));
     }
     if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
     if (conn->peer_ended && !wr_conn_is_paused(conn)) tell_end(conn);
-    if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) {
-        conn->has_sent = true;
-        wr_add(&conn->worker->counters.sends, 1);
-        wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
-    }
+    if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) launch(conn);
     if (conn->state == WR_CONN_CLOSING || conn->state == WR_CONN_DRAINING) reconcile_end(conn);
     if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
     if (conn->rearm && conn->state != WR_CONN_GONE) rearm(conn);
-    if (conn->state == WR_CONN_GONE && !conn->close.pending && conn->sock.generation == 0) leave_worker(conn);
+    if (is_over(conn) && !conn->dirty) leave_worker(conn);
 }
 
 static void received(weir_conn *conn, const wr_completion *completion)

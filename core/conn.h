@@ -30,7 +30,7 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 232 bytes; with its slot (32) and its socket (48) an idle connection costs 312. Times are milliseconds of the
+/* 208 bytes; with its slot (32) and its socket (48) an idle connection costs 288. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -85,6 +85,9 @@ int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached soc
 /* wr_conn_start: begins to connect, by the connector of its service. [worker] */
 void wr_conn_start(weir_conn *conn);
 
+/* wr_conn_resolved: the lookup of its name has its answer. [worker] */
+void wr_conn_resolved(weir_conn *conn);
+
 /* wr_conn_complete: one of its operations has completed. [worker] */
 void wr_conn_complete(weir_conn *conn, const wr_completion *completion);
 
@@ -94,8 +97,20 @@ void wr_conn_expire(weir_conn *conn);
 /* wr_conn_reconcile: makes what is submitted match what is desired. At the end of the pass. [worker] */
 void wr_conn_reconcile(weir_conn *conn);
 
+/* wr_conn_mark_dirty: for wr_conn_touch. [worker] */
+void wr_conn_mark_dirty(weir_conn *conn);
+
 /* wr_conn_touch: reconcile it at the end of this pass. [worker] */
-void wr_conn_touch(weir_conn *conn);
+static inline void wr_conn_touch(weir_conn *conn)
+{
+    if (!conn->dirty) wr_conn_mark_dirty(conn);
+}
+
+/* wr_conn_queued: bytes in its outbox, and on their way there from other threads. [worker] */
+static inline size_t wr_conn_queued(const weir_conn *conn)
+{
+    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+}
 
 /* wr_conn_close: the orderly end, with `error` as the reason; of no effect on one that is ending. [worker] */
 void wr_conn_close(weir_conn *conn, int error);
@@ -155,7 +170,10 @@ void wr_conn_free_tail(weir_conn *conn);
 /* wr_conn_enqueue: weir_send or weir_send_buf: `buf`, or else a copy of the bytes. [worker] */
 int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf);
 
-/* wr_conn_sent: the send in flight has completed. [worker] */
+/* wr_conn_landed: all of the batch in flight is with the kernel. [worker] */
+void wr_conn_landed(weir_conn *conn);
+
+/* wr_conn_sent: the completion of the send in flight has come. [worker] */
 void wr_conn_sent(weir_conn *conn, int error, int system_error);
 
 /* wr_conn_apply_slow_policy: it has been over its limits for too long, or a send did not fit. [worker] */

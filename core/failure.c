@@ -40,3 +40,16 @@ int wr_failure_system(wr_failure *failure, int error, enum wr_step step, int sys
                    steps[step].name, system, system_error);
     return error;
 }
+
+void wr_failure_ended(const wr_failure *failure, weir_step step, int error, int system_error)
+{
+    weir_failure *out = failure->out;
+    const char *name = step == WEIR_STEP_RESOLVE ? "resolve: " : step == WEIR_STEP_CONNECT ? "connect: " : "";
+    *out = (weir_failure){ .error = error, .system_error = system_error, .step = step };
+    int length = snprintf(out->text, sizeof out->text, "%s %.120s: %s%s", failure->what, failure->address, name,
+                          weir_strerror(error));
+    if (system_error == 0 || length < 0 || (size_t)length >= sizeof out->text) return;
+    char system[64];
+    wr_os_error_text(system_error, system, sizeof system);
+    (void)snprintf(out->text + length, sizeof out->text - (size_t)length, ": %s (%d)", system, system_error);
+}

@@ -21,4 +21,7 @@ int wr_failure_option(wr_failure *failure, int error, const char *why);
 /* wr_failure_system: the system refused at `step`. Returns `error`. */
 int wr_failure_system(wr_failure *failure, int error, enum wr_step step, int system_error);
 
+/* wr_failure_ended: an attempt to connect, or the connection, has ended at `step`; system_error may be 0. */
+void wr_failure_ended(const wr_failure *failure, weir_step step, int error, int system_error);
+
 #endif

@@ -111,7 +111,7 @@ int64_t wr_framing_next(const weir_framing *framing, uint32_t max_message, const
         return next_custom(framing, max_message, bytes, size);
     case WEIR_FRAMING_NONE:
     default:
-        return size < max_message ? (int64_t)size : (int64_t)max_message;
+        return wr_framing_take_all(max_message, size);
     }
 }
 

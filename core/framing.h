@@ -18,6 +18,12 @@ int wr_framing_check(weir_framing *framing, const char **why);
 int64_t wr_framing_next(const weir_framing *framing, uint32_t max_message, const uint8_t *bytes, size_t size,
                         uint32_t *scanned);
 
+/* wr_framing_take_all: the same without framing: what has come is a message. */
+static inline int64_t wr_framing_take_all(uint32_t max_message, size_t size)
+{
+    return size < max_message ? (int64_t)size : (int64_t)max_message;
+}
+
 /* wr_framing_put_length: writes the length field of a frame with a body of that size into its header. False: the field
  * cannot say that much. For WEIR_FRAMING_LENGTH that has passed wr_framing_check. */
 bool wr_framing_put_length(const weir_framing *framing, uint8_t *header, size_t body_size);

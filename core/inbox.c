@@ -74,10 +74,10 @@ void wr_inboxes_end(weir_runtime *runtime)
 void wr_inbox_push(weir_inbox *inbox, wr_inbox_node *node)
 {
     size_t bytes = node->charge ? atomic_fetch_add(&inbox->shared.bytes, node->charge) + node->charge : 0;
-    wr_inbox_node *newest = atomic_load_explicit(&inbox->shared.newest, memory_order_relaxed);
+    wr_node *newest = atomic_load_explicit(&inbox->shared.newest, memory_order_relaxed);
     do {
-        node->next = newest;
-    } while (!atomic_compare_exchange_weak(&inbox->shared.newest, &newest, node));
+        node->link.next = newest;
+    } while (!atomic_compare_exchange_weak(&inbox->shared.newest, &newest, &node->link));
     if (bytes >= inbox->max_bytes && !atomic_load_explicit(&inbox->shared.full, memory_order_relaxed)) {
         atomic_store(&inbox->shared.full, true);
         wr_inbox_relieve(inbox); /* it may all have been taken meanwhile, by who saw no need to tell us */
@@ -119,17 +119,11 @@ static wr_inbox_node *take(weir_inbox *inbox)
 {
     if (!inbox->consumer.oldest) {
         if (!atomic_load_explicit(&inbox->shared.newest, memory_order_relaxed)) return NULL;
-        wr_inbox_node *node = atomic_exchange(&inbox->shared.newest, NULL);
-        while (node) {
-            wr_inbox_node *next = node->next;
-            node->next = inbox->consumer.oldest;
-            inbox->consumer.oldest = node;
-            node = next;
-        }
+        inbox->consumer.oldest = wr_node_reverse(atomic_exchange(&inbox->shared.newest, NULL));
     }
-    wr_inbox_node *node = inbox->consumer.oldest;
-    inbox->consumer.oldest = node->next;
-    return node;
+    wr_node *link = inbox->consumer.oldest;
+    inbox->consumer.oldest = link->next;
+    return WR_CONTAINER_OF(link, wr_inbox_node, link);
 }
 
 static weir_event make_event(weir_event_kind kind, wr_inbox_entry *entry)

@@ -16,12 +16,11 @@
 enum wr_inbox_kind { WR_INBOX_OPEN, WR_INBOX_CLOSE, WR_INBOX_BLOCK };
 
 /* Embedded in what is pushed. */
-typedef struct wr_inbox_node wr_inbox_node;
-struct wr_inbox_node {
-    wr_inbox_node *next;
+typedef struct wr_inbox_node {
+    wr_node link;
     uint32_t kind;   /* enum wr_inbox_kind: what it is embedded in */
     uint32_t charge; /* what it counts for until it has been taken */
-};
+} wr_inbox_node;
 
 /* What the events of one connection need; the consumer frees it after CLOSE. */
 struct wr_inbox_entry {
@@ -69,7 +68,7 @@ struct weir_inbox {
     bool simulated;
     unsigned port_count;
     struct {
-        wr_inbox_node *_Atomic newest;
+        wr_node *_Atomic newest;
         _Atomic size_t bytes;
         _Atomic bool full;     /* from max_bytes down to low_bytes */
         _Atomic bool sleeping; /* the consumer, or it is about to */
@@ -77,7 +76,7 @@ struct weir_inbox {
     wr_mutex lock; /* around sleeping, waking ports, and the end */
     wr_cond filled;
     struct {
-        wr_inbox_node *oldest; /* taken from `shared`, in the order of the pushes */
+        wr_node *oldest;       /* taken from `shared`, in the order of the pushes */
         wr_inbox_block *block; /* the last event was of this one, */
         uint32_t read;         /* which has been read up to here; or */
         wr_inbox_entry *gone;  /* it was this one's CLOSE */

@@ -68,6 +68,7 @@ static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size, size_t r
 static int64_t next_frame(const weir_conn *conn, const uint8_t *bytes, size_t size, uint32_t *scanned)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
+    if (protocol->framing.kind == WEIR_FRAMING_NONE) return wr_framing_take_all(protocol->max_message, size);
     return wr_framing_next(&protocol->framing, protocol->max_message, bytes, size, scanned);
 }
 

@@ -12,11 +12,13 @@
 #include "core/log.h"
 #include "core/sim.h"
 #include "core/strand.h"
+#include "core/udp.h"
 
 enum {
     DEFAULT_STOP_TIMEOUT_MS = 5000,
     DEFAULT_GROUP_BACKLOG = 64 << 20,
-    DEFAULT_MAX_POSTS = 1 << 18,  /* 25 MB of them a worker */
+    DEFAULT_MAX_POSTS = 1 << 18, /* 25 MB of them a worker */
+    DEFAULT_MAX_LOOKUPS = 1024,
     SPARE_DESCRIPTORS = 64,       /* for all that is no connection: queues, listeners, the embedder's files */
     PREGROWN_DESCRIPTORS = 65536, /* of a generous limit, as many are prepared: half a megabyte of kernel memory */
     LOG_LINE_MAX = 512,
@@ -64,6 +66,11 @@ void wr_runtime_release(weir_runtime *runtime)
 bool wr_runtime_stopping(const weir_runtime *runtime)
 {
     return atomic_load_explicit(&runtime->shared.stopping, memory_order_acquire);
+}
+
+uint64_t wr_runtime_draw(const weir_runtime *runtime, uint64_t bound)
+{
+    return runtime->options.sim ? wr_sim_draw(runtime->options.sim->world, bound) : wr_os_random() % bound;
 }
 
 void wr_runtime_worker_drained(weir_runtime *runtime)
@@ -125,6 +132,7 @@ static void free_runtime(weir_runtime *runtime)
 {
     wr_heap heap = runtime->heap;
     weir_sim *sim = runtime->options.sim;
+    wr_resolver_destroy(runtime->resolver);
     for (unsigned i = 0; runtime->workers && i < runtime->worker_count; i++) wr_worker_destroy(&runtime->workers[i]);
     wr_strands_free(runtime);
     while (runtime->listeners) {
@@ -133,6 +141,7 @@ static void free_runtime(weir_runtime *runtime)
         wr_listener_free(listener);
     }
     wr_groups_free(runtime);
+    wr_udps_free(runtime);
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);
@@ -144,6 +153,7 @@ static void fill_options(weir_runtime *runtime, const weir_runtime_options *opti
     runtime->options = *options;
     runtime->options.allocator = NULL; /* the heap has its copy */
     if (!runtime->options.max_posts) runtime->options.max_posts = DEFAULT_MAX_POSTS;
+    if (!runtime->options.max_lookups) runtime->options.max_lookups = DEFAULT_MAX_LOOKUPS;
     if (!runtime->options.stop_timeout_ms) runtime->options.stop_timeout_ms = DEFAULT_STOP_TIMEOUT_MS;
     if (!runtime->options.group_backlog) runtime->options.group_backlog = DEFAULT_GROUP_BACKLOG;
     runtime->worker_count = options->workers ? options->workers : options->manual || options->sim ? 1 : wr_os_cores();

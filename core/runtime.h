@@ -7,8 +7,10 @@
 #include <weir/listener.h>
 #include <weir/runtime.h>
 #include <weir/strand.h>
+#include <weir/udp.h>
 
 #include "core/memory.h"
+#include "core/resolver.h"
 #include "core/worker.h"
 #include "platform/os.h"
 
@@ -25,18 +27,21 @@ struct weir_runtime {
     struct {
         _Atomic bool stopping;          /* weir_runtime_stop was called */
         _Atomic bool ended;             /* the workers have ended */
-        _Atomic unsigned undrained;     /* workers that still have connections or acceptors */
+        _Atomic unsigned undrained;     /* workers that still have connections, acceptors or UDP sockets */
         _Atomic uint32_t connections;   /* against max_connections */
         _Atomic uint32_t next_worker;   /* weir_connect goes round */
         _Atomic uint32_t next_acceptor; /* balanced listeners go round */
         _Atomic uint32_t next_local;    /* local addresses go round */
         _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
-    wr_mutex lock; /* for the lists of listeners, inboxes, strands and groups */
+    wr_mutex
+        lock; /* for the lists of listeners, inboxes, strands, groups and UDP ports, and for the resolver's birth */
     weir_listener *listeners;
     weir_inbox *inboxes;
     weir_strand *strands;
     weir_group *groups;
+    weir_udp *udps;
+    wr_resolver *resolver; /* NULL: no name was looked up yet */
 };
 
 /* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */
@@ -47,6 +52,11 @@ void wr_runtime_release(weir_runtime *runtime);
 
 /* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
 bool wr_runtime_stopping(const weir_runtime *runtime);
+
+/* wr_runtime_draw: a number from 0 to bound - 1, bound at least 1: the simulator's, or one that nobody can foresee.
+ * [any]
+ */
+uint64_t wr_runtime_draw(const weir_runtime *runtime, uint64_t bound);
 
 /* wr_runtime_has_ended: whether the workers have ended, after a stop and the drain. [any] */
 bool wr_runtime_has_ended(const weir_runtime *runtime);

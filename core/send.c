@@ -7,7 +7,7 @@
 
 size_t weir_conn_queued(const weir_conn *conn)
 {
-    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+    return wr_conn_queued(conn);
 }
 
 /* on_slow is due: from the loop, never inside the embedder's own call; once until the outbox is back under its soft
@@ -40,7 +40,7 @@ void wr_conn_apply_slow_policy(weir_conn *conn)
 /* Above the soft limit the clock runs; back under it everything about slowness is forgotten. */
 static void watch_soft_limit(weir_conn *conn)
 {
-    bool over = weir_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
+    bool over = wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
     if (over == conn->slow) return;
     conn->slow = over;
     conn->dropping = conn->slow_told = false;
@@ -61,7 +61,7 @@ static int admit(weir_conn *conn, size_t size)
     if (conn->dropping) watch_soft_limit(conn); /* other threads' bytes may be all that kept it above */
     if (conn->dropping) return refuse_slow(conn);
     size_t limit = wr_conn_protocol(conn)->outbox.hard_limit;
-    if (size > limit || weir_conn_queued(conn) > limit - size) {
+    if (size > limit || wr_conn_queued(conn) > limit - size) {
         wr_conn_apply_slow_policy(conn);
         return refuse_slow(conn);
     }
@@ -70,9 +70,9 @@ static int admit(weir_conn *conn, size_t size)
 
 static int append(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
 {
-    wr_pool *chunks = &conn->worker->owner.chunks;
-    int error = buf ? wr_outbox_share(&conn->outbox, chunks, buf)
-                    : wr_outbox_copy(&conn->outbox, chunks, bytes, (uint32_t)size);
+    wr_segments *segments = &conn->worker->owner.segments;
+    int error = buf ? wr_outbox_share(&conn->outbox, segments, buf)
+                    : wr_outbox_copy(&conn->outbox, segments, bytes, (uint32_t)size);
     if (error) {
         wr_conn_fail(conn, error, 0);
         return error;
@@ -101,7 +101,7 @@ int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *b
  * ends the connection with this reason. */
 static void stop_sending(weir_conn *conn, int error, int system_error)
 {
-    uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.chunks);
+    uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments);
     wr_sub(&conn->worker->counters.queued, dropped);
     conn->write_dead = true;
     conn->slow = false;
@@ -116,15 +116,29 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     wr_conn_limit_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms); /* that of the handshake may be nearer */
 }
 
+static uint32_t free_flight(weir_conn *conn)
+{
+    uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.segments);
+    wr_sub(&conn->worker->counters.queued, bytes);
+    return bytes;
+}
+
+void wr_conn_landed(weir_conn *conn)
+{
+    wr_add(&conn->worker->counters.bytes_sent, free_flight(conn));
+    if (conn->slow) watch_soft_limit(conn);
+}
+
 void wr_conn_sent(weir_conn *conn, int error, int system_error)
 {
-    uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.chunks);
-    wr_sub(&conn->worker->counters.queued, bytes);
-    if (conn->state == WR_CONN_GONE) return;
+    if (conn->state == WR_CONN_GONE) {
+        free_flight(conn);
+        return;
+    }
     if (error == 0) {
-        wr_add(&conn->worker->counters.bytes_sent, bytes);
-        if (conn->slow) watch_soft_limit(conn);
+        wr_conn_landed(conn);
     } else {
+        free_flight(conn);
         stop_sending(conn, error, system_error);
     }
     if ((conn->outbox.waiting && !WR_BUG(lost_wakeup)) || conn->rearm || conn->state != WR_CONN_OPEN)

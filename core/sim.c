@@ -16,7 +16,11 @@ enum {
 _Static_assert((int)WEIR_SIM_PARTIAL == (int)WR_FAULT_PARTIAL && (int)WEIR_SIM_LOSS == (int)WR_FAULT_LOSS &&
                    (int)WEIR_SIM_RESET == (int)WR_FAULT_RESET && (int)WEIR_SIM_REFUSE == (int)WR_FAULT_REFUSE &&
                    (int)WEIR_SIM_EMFILE == (int)WR_FAULT_EMFILE && (int)WEIR_SIM_ENOBUFS == (int)WR_FAULT_ENOBUFS &&
-                   (int)WEIR_SIM_ENOMEM == (int)WR_FAULT_ENOMEM && (int)WR_FAULTS == WEIR_SIM_ENOMEM + 1,
+                   (int)WEIR_SIM_ENOMEM == (int)WR_FAULT_ENOMEM &&
+                   (int)WEIR_SIM_DATAGRAM_LOSS == (int)WR_FAULT_DATAGRAM_LOSS &&
+                   (int)WEIR_SIM_DATAGRAM_DUPLICATE == (int)WR_FAULT_DATAGRAM_COPY &&
+                   (int)WEIR_SIM_DATAGRAM_REORDER == (int)WR_FAULT_DATAGRAM_LATE &&
+                   (int)WEIR_SIM_RESOLVE == (int)WR_FAULT_RESOLVE && (int)WR_FAULTS == WEIR_SIM_RESOLVE + 1,
                "one list of faults");
 
 static bool ask_script(enum wr_sim_fault fault, uint64_t number, void *data)
@@ -29,10 +33,17 @@ static bool ask_script(enum wr_sim_fault fault, uint64_t number, void *data)
 static int translate(weir_sim *sim, const weir_sim_options *options, wr_sim_options *out)
 {
     const uint32_t per_mille[WR_FAULTS] = {
-        [WR_FAULT_PARTIAL] = options->partial_per_mille, [WR_FAULT_LOSS] = options->loss_per_mille,
-        [WR_FAULT_RESET] = options->reset_per_mille,     [WR_FAULT_REFUSE] = options->refuse_per_mille,
-        [WR_FAULT_EMFILE] = options->emfile_per_mille,   [WR_FAULT_ENOBUFS] = options->enobufs_per_mille,
+        [WR_FAULT_PARTIAL] = options->partial_per_mille,
+        [WR_FAULT_LOSS] = options->loss_per_mille,
+        [WR_FAULT_RESET] = options->reset_per_mille,
+        [WR_FAULT_REFUSE] = options->refuse_per_mille,
+        [WR_FAULT_EMFILE] = options->emfile_per_mille,
+        [WR_FAULT_ENOBUFS] = options->enobufs_per_mille,
         [WR_FAULT_ENOMEM] = options->enomem_per_mille,
+        [WR_FAULT_DATAGRAM_LOSS] = options->datagram_loss_per_mille,
+        [WR_FAULT_DATAGRAM_COPY] = options->datagram_duplicate_per_mille,
+        [WR_FAULT_DATAGRAM_LATE] = options->datagram_reorder_per_mille,
+        [WR_FAULT_RESOLVE] = options->resolve_per_mille,
     };
     uint32_t latency_us_min = options->latency_us_min, latency_us_max = options->latency_us_max;
     if (latency_us_max == 0) {
@@ -40,6 +51,7 @@ static int translate(weir_sim *sim, const weir_sim_options *options, wr_sim_opti
         latency_us_max = latency_us_min;
     }
     if (latency_us_max < latency_us_min) return WEIR_EINVAL;
+    if (options->resolve_ms_max && options->resolve_ms_max < options->resolve_ms_min) return WEIR_EINVAL;
     *out = (wr_sim_options){ .seed = options->seed,
                              .latency_us_min = latency_us_min,
                              .latency_us_max = latency_us_max,
@@ -83,6 +95,7 @@ void weir_sim_destroy(weir_sim *sim)
     if (!sim) return;
     assert(sim->runtimes == 0);
     wr_sim_destroy(sim->world);
+    wr_sim_names_free(sim);
     free(sim);
 }
 

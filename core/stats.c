@@ -4,14 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/bits.h"
 #include "core/log.h"
 #include "core/runtime.h"
 
 void wr_histogram_add(wr_histogram *histogram, uint64_t ns)
 {
     uint64_t us = ns / 1000;
-    unsigned bucket = 0;
-    while (bucket < WEIR_STATS_BUCKETS - 1 && us >> bucket) bucket++;
+    unsigned bucket = us ? wr_bit_high(us) + 1 : 0;
+    if (bucket > WEIR_STATS_BUCKETS - 1) bucket = WEIR_STATS_BUCKETS - 1;
     wr_add(&histogram->buckets[bucket], 1);
     wr_add(&histogram->ns_sum, ns);
 }
@@ -38,6 +39,7 @@ static void add_worker(const wr_worker *worker, weir_stats *out)
     out->sends_dead += load(&worker->shared.dead_sends);
     out->group_sends_empty += load(&worker->shared.empty_group_sends);
     out->sends_dropped += load(&worker->shared.refused_sends);
+    out->udp_dropped += load(&worker->shared.udp_dropped);
     for (int i = 0; i < WEIR_STATS_REASONS; i++) out->closed[i] += load(&counters->closed[i]);
     wr_histogram_read(&counters->pass, out->pass_us, &out->pass_ns_sum);
     wr_histogram_read(&counters->tick_late, out->tick_late_us, &out->tick_late_ns_sum);

@@ -19,18 +19,12 @@ static void free_strand(weir_strand *strand)
 /* The oldest; there is one. */
 static wr_task *take(weir_strand *strand)
 {
-    if (!strand->owner.oldest) {
-        wr_task *task = atomic_exchange_explicit(&strand->shared.newest, NULL, memory_order_acquire);
-        while (task) {
-            wr_task *next = task->next;
-            task->next = strand->owner.oldest;
-            strand->owner.oldest = task;
-            task = next;
-        }
-    }
-    wr_task *task = strand->owner.oldest;
-    strand->owner.oldest = task->next;
-    return task;
+    if (!strand->owner.oldest)
+        strand->owner.oldest =
+            wr_node_reverse(atomic_exchange_explicit(&strand->shared.newest, NULL, memory_order_acquire));
+    wr_node *link = strand->owner.oldest;
+    strand->owner.oldest = link->next;
+    return WR_CONTAINER_OF(link, wr_task, link);
 }
 
 static void finish(weir_strand *strand)
@@ -78,10 +72,10 @@ static wr_worker *choose_worker(weir_runtime *runtime)
 
 static void push(weir_strand *strand, wr_task *task)
 {
-    wr_task *newest = atomic_load_explicit(&strand->shared.newest, memory_order_relaxed);
+    wr_node *newest = atomic_load_explicit(&strand->shared.newest, memory_order_relaxed);
     do {
-        task->next = newest;
-    } while (!atomic_compare_exchange_weak_explicit(&strand->shared.newest, &newest, task, memory_order_release,
+        task->link.next = newest;
+    } while (!atomic_compare_exchange_weak_explicit(&strand->shared.newest, &newest, &task->link, memory_order_release,
                                                     memory_order_relaxed));
     if (atomic_fetch_add_explicit(&strand->shared.ready, 1, memory_order_acq_rel) == 0)
         wr_message_post(choose_worker(strand->runtime), &strand->turn);

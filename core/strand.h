@@ -7,12 +7,11 @@
 
 #include "core/mailbox.h"
 
-typedef struct wr_task wr_task;
-struct wr_task {
-    wr_task *next;
+typedef struct wr_task {
+    wr_node link;
     weir_post_fn run;
     void *data;
-};
+} wr_task;
 
 struct weir_strand {
     wr_message turn; /* on its way to a worker, or being run there, while `ready` is not 0; so there is one at most */
@@ -21,10 +20,10 @@ struct weir_strand {
     uint32_t max_queued;
     wr_task last; /* its end */
     struct {
-        wr_task *oldest; /* taken from `newest`, and put in the order of the posts; of whoever has the turn */
+        wr_node *oldest; /* taken from `newest`, and put in the order of the posts; of whoever has the turn */
     } owner;
     struct {
-        wr_task *_Atomic newest;
+        wr_node *_Atomic newest;
         _Atomic uint32_t places; /* of max_queued, that are taken */
         _Atomic uint32_t ready;  /* tasks that are in one of the lists for certain */
     } shared;

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "core/bits.h"
+
 /* Where a timer stands. Times are numbers of WR_WHEEL_LEVELS digits in base 64. A timer stands at the level of the
  * highest digit in which its time differs from now, in the slot of its own digit there. From that follows all else:
  *  - digits above agree and this one is larger than now's, so slots do not wrap around: lower levels, and in a level
@@ -24,39 +26,10 @@ enum {
 
 #define SPAN_MASK (((uint64_t)1 << SPAN_BITS) - 1)
 
-/* bit_high, bit_low: the number of the highest and of the lowest bit that is set in `bits`, which is not 0. */
-#if defined(__GNUC__) && !defined(WR_PORTABLE_BITS)
-static unsigned bit_high(uint64_t bits)
-{
-    return 63U - (unsigned)__builtin_clzll(bits);
-}
-
-static unsigned bit_low(uint64_t bits)
-{
-    return (unsigned)__builtin_ctzll(bits);
-}
-#else
-static unsigned bit_high(uint64_t bits)
-{
-    unsigned number = 0;
-    for (unsigned half = 32; half > 0; half /= 2) {
-        if (bits >> half == 0) continue;
-        bits >>= half;
-        number += half;
-    }
-    return number;
-}
-
-static unsigned bit_low(uint64_t bits)
-{
-    return bit_high(bits & (~bits + 1));
-}
-#endif
-
 static struct place place_of(uint64_t due_ms, uint64_t now_ms)
 {
     if (due_ms <= now_ms) return (struct place){ 0, (unsigned)(now_ms & SLOT_MASK) };
-    unsigned level = bit_high(due_ms ^ now_ms) / WR_WHEEL_BITS;
+    unsigned level = wr_bit_high(due_ms ^ now_ms) / WR_WHEEL_BITS;
     if (level > LEVEL_LAST) return (struct place){ LEVEL_LAST, 0 };
     return (struct place){ level, (unsigned)(due_ms >> level * WR_WHEEL_BITS & SLOT_MASK) };
 }
@@ -83,12 +56,14 @@ static void insert(wr_wheel *wheel, wr_timer *timer)
     struct place place = place_of(timer->due_ms, wheel->now_ms);
     push(&wheel->slots[place.level][place.slot], timer);
     wheel->occupied[place.level] |= (uint64_t)1 << place.slot;
+    if (timer->due_ms < wheel->next_ms) wheel->next_ms = 0;
 }
 
 void wr_wheel_init(wr_wheel *wheel, uint64_t now_ms)
 {
     memset(wheel, 0, sizeof *wheel);
     wheel->now_ms = now_ms < WR_TIMER_MAX_MS ? now_ms : WR_TIMER_MAX_MS;
+    wheel->next_ms = UINT64_MAX;
 }
 
 void wr_wheel_arm(wr_wheel *wheel, wr_timer *timer, uint64_t due_ms)
@@ -114,7 +89,9 @@ void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer)
     unlink_timer(timer);
     /* One that has expired was in wheel->due; for it this looks at the slot of what was armed late: no harm. */
     struct place place = place_of(timer->due_ms, wheel->now_ms);
-    if (!wheel->slots[place.level][place.slot]) wheel->occupied[place.level] &= ~((uint64_t)1 << place.slot);
+    if (wheel->slots[place.level][place.slot]) return;
+    wheel->occupied[place.level] &= ~((uint64_t)1 << place.slot);
+    wheel->next_ms = 0;
 }
 
 /* next_slot: the slot that comes first, and the time at which it starts; UINT64_MAX if all are empty. */
@@ -125,7 +102,7 @@ static uint64_t next_slot(const wr_wheel *wheel, struct place *place)
         if (level == LEVEL_LAST) bits &= ~(uint64_t)1;
         if (!bits) continue;
         unsigned shift = level * WR_WHEEL_BITS;
-        *place = (struct place){ level, bit_low(bits) };
+        *place = (struct place){ level, wr_bit_low(bits) };
         return ((wheel->now_ms >> shift & ~(uint64_t)SLOT_MASK) | place->slot) << shift;
     }
     if (!wheel->occupied[LEVEL_LAST]) return UINT64_MAX;
@@ -133,10 +110,14 @@ static uint64_t next_slot(const wr_wheel *wheel, struct place *place)
     return (wheel->now_ms | SPAN_MASK) + 1;
 }
 
-uint64_t wr_wheel_next_ms(const wr_wheel *wheel)
+/* A pass asks for it twice, and most passes find that nothing has changed: the slot that comes first stays the first
+ * while now moves up to its start. */
+uint64_t wr_wheel_next_ms(wr_wheel *wheel)
 {
+    if (wheel->due) return wheel->now_ms;
     struct place place;
-    return wheel->due ? wheel->now_ms : next_slot(wheel, &place);
+    if (!wheel->next_ms) wheel->next_ms = next_slot(wheel, &place);
+    return wheel->next_ms;
 }
 
 /* advance: moves time to now_ms, and what has expired into wheel->due, which is empty. It goes from one occupied slot
@@ -163,12 +144,18 @@ static void advance(wr_wheel *wheel, uint64_t now_ms)
         }
     }
     wheel->now_ms = now_ms;
+    wheel->next_ms = 0;
 }
 
 wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms)
 {
     if (now_ms > WR_TIMER_MAX_MS) now_ms = WR_TIMER_MAX_MS;
     if (now_ms < wheel->now_ms) now_ms = wheel->now_ms;
+    if (now_ms < wr_wheel_next_ms(wheel)) {
+        wheel->now_ms = now_ms;
+        wheel->passing = false;
+        return NULL;
+    }
     /* What is armed for the past while timers are being taken waits in its slot until the next pass. */
     if (!wheel->due && (!wheel->passing || now_ms > wheel->now_ms)) advance(wheel, now_ms);
     wr_timer *timer = wheel->due;

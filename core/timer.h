@@ -30,6 +30,7 @@ enum {
 typedef struct wr_wheel {
     uint64_t now_ms;                    /* up to where everything has been taken */
     uint64_t occupied[WR_WHEEL_LEVELS]; /* a bit a slot that is not empty */
+    uint64_t next_ms;                   /* what wr_wheel_next_ms says; 0: it must look */
     wr_timer *slots[WR_WHEEL_LEVELS][WR_WHEEL_SLOTS];
     wr_timer *due; /* expired, not yet taken */
     bool passing;  /* a pass has begun: wr_wheel_take has not yet returned its NULL */
@@ -51,7 +52,7 @@ static inline bool wr_timer_armed(const wr_timer *timer)
 
 /* wr_wheel_next_ms: the time at which to call wr_wheel_take next: never later than the earliest timer, perhaps earlier
  * (at a slot's start, to move its timers down); UINT64_MAX when no timer is armed. Constant time. */
-uint64_t wr_wheel_next_ms(const wr_wheel *wheel);
+uint64_t wr_wheel_next_ms(wr_wheel *wheel);
 
 /* wr_wheel_take: a timer that is due at now_ms, disarmed, or NULL when there is no more. Call it until NULL. Never
  * early; in the order of their milliseconds, unless time has jumped by years; a now_ms that goes back changes nothing.

@@ -6,11 +6,13 @@
 
 #include "core/alarm.h"
 #include "core/conn.h"
+#include "core/link.h"
 #include "core/listener.h"
 #include "core/post.h"
 #include "core/runtime.h"
 #include "core/sim.h"
 #include "core/tick.h"
+#include "core/udp.h"
 
 static _Thread_local wr_worker *here;
 
@@ -32,11 +34,13 @@ static void begin_stop(wr_worker *worker, wr_message *message)
     worker->owner.stopping = true;
     for (wr_acceptor *acceptor = worker->owner.acceptors; acceptor; acceptor = acceptor->next)
         wr_acceptor_close(acceptor);
+    wr_links_stop(worker);
     uint32_t count = wr_slots_count(&worker->slots);
     for (uint32_t i = 0; i < count; i++) {
         weir_conn *conn = wr_slots_at(&worker->slots, i)->owner.conn;
         if (conn) wr_conn_stop(conn, worker->runtime->options.stop_timeout_ms);
     }
+    wr_udp_sockets_stop(worker); /* last, so that those can still say goodbye through them */
     wr_worker_check_drained(worker);
 }
 
@@ -49,7 +53,7 @@ static void finish(wr_worker *worker, wr_message *message)
 void wr_worker_check_drained(wr_worker *worker)
 {
     if (!worker->owner.stopping || worker->owner.drained) return;
-    if (worker->owner.connections > 0 || worker->owner.acceptors) return;
+    if (worker->owner.connections > 0 || worker->owner.acceptors || worker->owner.udp_sockets) return;
     worker->owner.drained = true;
     wr_runtime_worker_drained(worker->runtime);
 }
@@ -71,7 +75,7 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
     worker->owner.members.memory = options.memory;
     /* In the simulator each block is an allocation, which may fail, in every build alike. */
-    wr_pool_init(&worker->owner.chunks, options.memory, WR_CHUNK_SIZE, options.sim ? 0 : WR_CHUNKS_KEPT);
+    wr_segments_init(&worker->owner.segments, options.memory, !options.sim);
     error = wr_slots_init(&worker->slots, &runtime->heap, capacity);
     if (error) return error;
     error = wr_cq_create(options.sim ? &wr_cq_sim : wr_cq_backends[0], &worker->cq, &options);
@@ -92,12 +96,13 @@ static void drop_timers(wr_worker *worker)
 void wr_worker_destroy(wr_worker *worker)
 {
     if (worker->cq) drop_timers(worker);
+    wr_links_drop(worker);
     wr_ticks_drop(worker);
     wr_alarms_drop(&worker->owner.alarms);
     wr_cq_destroy(worker->cq);
     wr_slots_destroy(&worker->slots);
-    if (!worker->owner.chunks.memory) return; /* not even an arena */
-    wr_pool_destroy(&worker->owner.chunks);
+    if (!worker->owner.segments.chunks.memory) return; /* not even an arena */
+    wr_segments_destroy(&worker->owner.segments);
     wr_arena_destroy(&worker->owner.arena);
 }
 
@@ -124,6 +129,13 @@ static void dispatch(wr_worker *worker, const wr_completion *completion)
         wr_acceptor_complete(acceptor, completion);
         break;
     }
+    case WR_TAG_UDP: {
+        weir_udp_socket *socket = op->kind == WR_OP_SEND_TO ? WR_CONTAINER_OF(op, weir_udp_socket, send)
+                                  : op->kind == WR_OP_CLOSE ? WR_CONTAINER_OF(op, weir_udp_socket, close)
+                                                            : WR_CONTAINER_OF(op, weir_udp_socket, recv);
+        wr_udp_socket_complete(socket, completion);
+        break;
+    }
     }
 }
 
@@ -145,6 +157,15 @@ static unsigned run_timers(wr_worker *worker)
             break;
         case WR_TIMER_ALARM:
             wr_alarm_expire(timer);
+            break;
+        case WR_TIMER_UDP:
+            wr_udp_socket_expire(WR_CONTAINER_OF(timer, weir_udp_socket, timer));
+            break;
+        case WR_TIMER_LINK:
+            wr_link_expire(timer);
+            break;
+        case WR_TIMER_LOOKUP:
+            wr_lookup_expire(timer);
             break;
         }
     }
@@ -188,9 +209,10 @@ unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns)
     here = worker;
     set_now(worker);
     for (unsigned i = 0; i < count; i++) dispatch(worker, &completions[i]);
-    count += wr_ticks_run(worker);
+    if (wr_deadlines_next_ns(&worker->owner.ticks) <= worker->owner.now_ns) count += wr_ticks_run(worker);
     count += run_timers(worker);
     reconcile_dirty(worker);
+    if (worker->owner.udp_dirty) wr_udp_sockets_reconcile(worker);
     here = before;
     wr_add(&worker->counters.passes, 1);
     wr_histogram_add(&worker->counters.pass, wr_cq_now(worker->cq) - worker->owner.now_ns);

@@ -9,6 +9,7 @@
 #include "core/mailbox.h"
 #include "core/members.h"
 #include "core/memory.h"
+#include "core/outbox.h"
 #include "core/slots.h"
 #include "core/stats.h"
 #include "core/timer.h"
@@ -20,13 +21,23 @@ enum {
 };
 
 /* wr_op.tag: what an operation of core is embedded in. */
-enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR };
+enum wr_tag { WR_TAG_MESSAGE, WR_TAG_CONN, WR_TAG_ACCEPTOR, WR_TAG_UDP };
 
 /* wr_timer.tag, likewise. */
-enum wr_timer_tag { WR_TIMER_CONN, WR_TIMER_ACCEPTOR, WR_TIMER_DELAYED, WR_TIMER_ALARM };
+enum wr_timer_tag {
+    WR_TIMER_CONN,
+    WR_TIMER_ACCEPTOR,
+    WR_TIMER_DELAYED,
+    WR_TIMER_ALARM,
+    WR_TIMER_LINK,
+    WR_TIMER_LOOKUP,
+    WR_TIMER_UDP,
+};
 
 typedef struct wr_acceptor wr_acceptor;
 typedef struct weir_timer weir_timer;
+typedef struct weir_link weir_link;
+typedef struct weir_udp_socket weir_udp_socket;
 
 struct wr_worker {
     weir_runtime *runtime;
@@ -36,14 +47,17 @@ struct wr_worker {
         wr_arena arena;
         wr_wheel wheel;
         wr_deadlines ticks;
-        weir_timer *alarms;   /* the embedder's timers that are no connection's */
-        wr_pool chunks;       /* of the outboxes */
-        wr_members members;   /* of its connections in groups */
-        uint64_t now_ns;      /* when this pass began */
-        uint64_t now_ms;      /* the same for the wheel */
-        weir_conn *dirty;     /* to be reconciled at the end of the pass */
-        weir_conn *dirty_end; /* the last of them */
+        weir_timer *alarms;         /* the embedder's timers that are no connection's */
+        wr_segments segments;       /* of the outboxes */
+        wr_members members;         /* of its connections in groups */
+        uint64_t now_ns;            /* when this pass began */
+        uint64_t now_ms;            /* the same for the wheel */
+        weir_conn *dirty;           /* to be reconciled at the end of the pass */
+        weir_conn *dirty_end;       /* the last of them */
+        weir_udp_socket *udp_dirty; /* likewise */
+        weir_udp_socket *udp_sockets;
         wr_acceptor *acceptors;
+        weir_link *links;
         uint32_t connections; /* here, in whatever state */
         bool stopping;        /* no new connections; those that are here are closing */
         bool drained;         /* has said so */
@@ -54,6 +68,7 @@ struct wr_worker {
         _Atomic uint32_t posted;        /* by weir_post, and not yet here: against max_posts */
         _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
         _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
+        _Atomic uint64_t udp_dropped;   /* likewise, at max_queued */
         _Atomic uint64_t group_queued;  /* against group_backlog: what waits here of groups' messages */
         _Atomic uint64_t empty_group_sends;
     } shared;

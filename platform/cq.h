@@ -6,15 +6,18 @@
  *
  * What a backend keeps, and what core relies on. tests/platform/ proves each on every backend.
  *
- *  1. A submit returns nothing and never completes inline: every result, a failure too, comes out of wait.
+ *  1. A submit returns nothing and never completes inline: every result, a failure too, comes out of wait. The success
+ *     of a send or a close alone may be had at once, by who asks for it (wr_op.prompt).
  *  2. Operations are intrusive. The caller embeds a wr_op in its own object; from the submit to the final completion it
  *     belongs to the backend, and must not move, be freed or be submitted again. Each submit has exactly one final
  *     completion. Only ACCEPT has more before it: those carry WR_MORE.
  *  3. A socket has at most one recv, one send and one close in flight, so the depth of a queue is bounded by its
- *     sockets. A send completes when all of it is with the kernel, or with an error.
+ *     sockets. A send completes when all of it is with the kernel, or with an error. RECV_FROM and SEND_TO are the recv
+ *     and the send of a datagram socket, which has no others.
  *  4. An idle connection holds no receive buffer. RECV carries none: its completion leases one from the queue's pool,
  *     and the caller gives it back by wr_cq_buf_return. epoll reads when the socket is ready; IOCP arms a zero-byte
- *     receive and then reads without blocking; io_uring selects from provided buffers, polling first.
+ *     receive and then reads without blocking; io_uring selects from provided buffers, polling first. RECV_FROM leases
+ *     a batch of datagrams likewise.
  *  5. A socket is a {slot, generation} handle, never a descriptor, and belongs to one queue. Using a stale handle is
  * the caller's error (asserted); a stale event of the kernel is dropped and cannot reach a newer socket in the slot.
  *     CLOSE completes last of all on its socket, and the generation is bumped before that completion is delivered.
@@ -23,8 +26,8 @@
  *     kernel can do, and never spins below that. It polls the kernel, with timeout 0 when completions are at
  *     hand; a call that only hands over the results of submits may leave the poll to the next call, never twice in a
  *     row (docs/decisions/0001).
- *  8. Every loop is bounded: accepts a pass, bytes a read, writes a send. One busy socket or listener cannot starve
- *     the others.
+ *  8. Every loop is bounded: accepts a pass, bytes a read, datagrams a batch, writes a send. One busy socket cannot
+ *     starve the others.
  *  9. recv and send cannot be cancelled (to stop reading, submit no recv); closing the socket ends them. ACCEPT and
  *     CONNECT can. A cancel or a close may race with the result: the operation ends with WEIR_ECANCELED or with its
  *     true result, once. CANCELED is derived from our own state, never from a system's code.
@@ -35,7 +38,7 @@
  *     was chosen for it (a handle joins one completion port for life).
  *
  * Threads: [owner] is the one thread that uses the queue (in manual mode it may change between calls, with a
- * happens-before edge); [any] is any thread. All functions but post and listen are the owner's. */
+ * happens-before edge); [any] is any thread. All functions but post, listen and udp_open are the owner's. */
 #ifndef WR_CQ_H
 #define WR_CQ_H
 
@@ -70,19 +73,81 @@ struct wr_slice {
     uint32_t size; /* at least 1 */
 };
 
-enum wr_op_kind { WR_OP_NONE, WR_OP_ACCEPT, WR_OP_CONNECT, WR_OP_RECV, WR_OP_SEND, WR_OP_CLOSE, WR_OP_POST };
+/* A datagram: one of a list that came, or one of a list to send. */
+typedef struct wr_datagram wr_datagram;
+struct wr_datagram {
+    const wr_datagram *next;
+    const void *data;
+    uint32_t size;  /* 0 is a datagram too */
+    bool truncated; /* RECV_FROM: it was longer, and this is its beginning */
+    wr_addr peer;   /* whom it came from, or goes to */
+};
+
+/* What SEND_TO is given, and what came of it. The caller's, as the datagrams are, until the completion; `first` may be
+ * what a RECV_FROM has leased. */
+typedef struct wr_send_batch {
+    const wr_datagram *first; /* at least one; moved on by the backend: what the system was not offered yet */
+    uint32_t sent;            /* set by the backend, as all below: datagrams that the system took */
+    uint32_t refused;         /* datagrams that it did not, and which nobody will get */
+    uint64_t sent_bytes;      /* of those it took */
+    int32_t error;            /* of the first one refused */
+    int32_t system_error;
+} wr_send_batch;
+
+enum {
+    WR_DATAGRAM_MAX = 65507,   /* bytes of a datagram's data: what IPv4 leaves of 64 KiB */
+    WR_DATAGRAMS_LEASED = 512, /* datagrams that one RECV_FROM delivers */
+};
+
+enum wr_op_kind {
+    WR_OP_NONE,
+    WR_OP_ACCEPT,
+    WR_OP_CONNECT,
+    WR_OP_RECV,
+    WR_OP_SEND,
+    WR_OP_CLOSE,
+    WR_OP_POST,
+    WR_OP_RECV_FROM,
+    WR_OP_SEND_TO,
+};
+
+/* wr_node: a place in a list, embedded in what is in the list. */
+typedef struct wr_node wr_node;
+struct wr_node {
+    wr_node *next;
+};
+
+/* wr_node_reverse: onto a list without a lock threads push in front, so who takes it whole has the newest first: puts
+ * it into the order of the pushes. */
+static inline wr_node *wr_node_reverse(wr_node *newest)
+{
+    wr_node *oldest = NULL;
+    while (newest) {
+        wr_node *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
 
 /* An operation. `tag` is the caller's; the rest is the backend's from submit to final completion. Zero it before its
  * first use. A finished one may be submitted again as it is. */
 struct wr_op {
-    wr_op *next; /* in one of the backend's lists */
-    int32_t error;
-    int32_t system_error;
-    uint32_t slot; /* of its socket */
-    uint8_t kind;  /* enum wr_op_kind of the last submit */
-    bool pending;  /* from submit to final completion */
-    uint8_t tag;   /* the caller's: which of its objects this is embedded in */
+    wr_node link; /* in one of the backend's lists */
+    union {
+        uint32_t slot;        /* of its socket, */
+        int32_t system_error; /* until it has failed */
+    };
+    int8_t error;     /* 0 until it has failed */
+    uint8_t kind;     /* enum wr_op_kind of the last submit */
+    uint8_t tag;      /* the caller's: which of its objects this is embedded in */
+    bool pending : 1; /* from submit to final completion */
+    bool prompt : 1;  /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
+                         false  after it then, and no completion follows (docs/decisions/0003) */
 };
+
+_Static_assert(sizeof(wr_op) == sizeof(wr_op *) + 8, "a connection has three of them");
 
 #define WR_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -93,11 +158,12 @@ typedef struct wr_completion {
     int error;        /* 0 or WEIR_E…; WEIR_EEOF when a recv finds the peer's end */
     int system_error; /* the raw code behind error, 0 where there is none */
     uint32_t flags;
-    uint32_t size; /* RECV: bytes in `buffer`, at least 1 without an error */
+    uint32_t size; /* RECV: bytes in `buffer`; RECV_FROM: datagrams in the list; at least 1 without an error */
     union {
-        uint8_t *buffer;    /* RECV without an error: leased, give it back by wr_cq_buf_return */
-        wr_detached socket; /* ACCEPT without an error: adopt or discard it */
-        wr_sock connected;  /* CONNECT without an error */
+        uint8_t *buffer;              /* RECV without an error: leased, give it back by wr_cq_buf_return */
+        wr_detached socket;           /* ACCEPT without an error: adopt or discard it */
+        wr_sock connected;            /* CONNECT without an error */
+        const wr_datagram *datagrams; /* RECV_FROM without an error: leased, give them back by wr_cq_datagrams_return */
     };
     wr_addr peer; /* ACCEPT without an error */
 } wr_completion;
@@ -125,6 +191,18 @@ typedef struct wr_listen_result {
     int system_error;
     enum wr_step step; /* where it failed */
 } wr_listen_result;
+
+typedef struct wr_udp_params {
+    wr_addr local;
+    uint32_t receive_bytes; /* the kernel's buffers; 0: as the system has them. It may give less than is asked */
+    uint32_t send_bytes;
+    bool shared_port; /* as for a listener: the kernel spreads by both ends' addresses, so a peer keeps its socket while
+                         the set of sockets stays. Only with WR_CAP_SHARED_PORT */
+    bool claims_port; /* as for a listener */
+    bool ipv6_only;
+    bool coalesce; /* let the kernel put runs of one peer's datagrams together on their way up (UDP_GRO): fewer calls
+                      for bulk from few peers, smaller batches for small datagrams of many. No effect where it cannot */
+} wr_udp_params;
 
 typedef struct wr_connect_params {
     wr_endpoint remote;
@@ -159,6 +237,10 @@ struct wr_cq_ops {
     void (*shutdown)(wr_cq *cq, wr_sock sock);
     void (*close)(wr_cq *cq, wr_sock sock, wr_op *op, bool reset);
     void (*local)(wr_cq *cq, wr_sock sock, wr_addr *out);
+    int (*udp_open)(wr_cq *cq, const wr_udp_params *params, wr_listen_result *out);
+    void (*recv_from)(wr_cq *cq, wr_sock sock, wr_op *op, uint16_t size_max);
+    void (*datagrams_return)(wr_cq *cq, const wr_datagram *datagrams);
+    void (*send_to)(wr_cq *cq, wr_sock sock, wr_op *op, wr_send_batch *batch);
 };
 
 /* What every backend's queue begins with. */
@@ -278,9 +360,9 @@ static inline void wr_cq_shutdown(wr_cq *cq, wr_sock sock)
     cq->ops->shutdown(cq, sock);
 }
 
-/* wr_cq_close: ends the socket, stream or listener: pending operations complete first, with WEIR_ECANCELED or their
- * true result, then this one, with 0. `reset` sends RST instead of FIN and drops what the kernel still holds. The
- * handle is dead from here on. [owner] */
+/* wr_cq_close: ends the socket, of whatever kind: pending operations complete first, with WEIR_ECANCELED or their true
+ * result, then this one, with 0. `reset`, of a stream, sends RST instead of FIN and drops what the kernel still holds.
+ * The handle is dead from here on. [owner] */
 static inline void wr_cq_close(wr_cq *cq, wr_sock sock, wr_op *op, bool reset)
 {
     cq->ops->close(cq, sock, op, reset);
@@ -290,6 +372,40 @@ static inline void wr_cq_close(wr_cq *cq, wr_sock sock, wr_op *op, bool reset)
 static inline void wr_cq_local(wr_cq *cq, wr_sock sock, wr_addr *out)
 {
     cq->ops->local(cq, sock, out);
+}
+
+/* wr_cq_udp_open: opens a UDP socket, bound, IPv4 or IPv6; an IPv6 one that is not ipv6_only speaks with IPv4 peers
+ * too. `cq` only tells which system. On success out->socket is to be adopted by one queue. On an error out->step and
+ * out->system_error say more. [any]
+ * WEIR_EADDRINUSE, WEIR_EACCES, WEIR_EADDRNOTAVAIL, WEIR_EAFNOSUPPORT, WEIR_EMFILE, WEIR_ENOTSUP…. */
+static inline int wr_cq_udp_open(wr_cq *cq, const wr_udp_params *params, wr_listen_result *out)
+{
+    return cq->ops->udp_open(cq, params, out);
+}
+
+/* wr_cq_recv_from: completes when datagrams are there, with a leased list of them, in the order of their arrival; each
+ * is taken up to size_max (at least 1) bytes, and flagged if it was longer. What the network says of an earlier send (a
+ * port without a listener, a host out of reach) concerns one peer among many: it neither ends the receive nor shows in
+ * it. At WEIR_ENOMEM nothing could be leased, and the datagrams are still there. Any other error is the socket's.
+ * [owner] */
+static inline void wr_cq_recv_from(wr_cq *cq, wr_sock sock, wr_op *op, uint16_t size_max)
+{
+    cq->ops->recv_from(cq, sock, op, size_max);
+}
+
+/* wr_cq_datagrams_return: gives a leased list back, named by its first. [owner] */
+static inline void wr_cq_datagrams_return(wr_cq *cq, const wr_datagram *datagrams)
+{
+    cq->ops->datagrams_return(cq, datagrams);
+}
+
+/* wr_cq_send_to: offers all datagrams to the system, in order and in as few system calls as it allows, and waits while
+ * its buffer is full. One that the system refuses (too long, no route, an address of another family) is counted in the
+ * batch and left out, and the next one follows; the completion has no error for that. With WEIR_ECANCELED the batch
+ * says what had been sent by then: the rest was not. [owner] */
+static inline void wr_cq_send_to(wr_cq *cq, wr_sock sock, wr_op *op, wr_send_batch *batch)
+{
+    cq->ops->send_to(cq, sock, op, batch);
 }
 
 #endif

@@ -7,7 +7,8 @@
 
 /* X(error, posix, winsock, win32): an errno, the code of WSAGetLastError for the same, and what a completion port or
  * GetLastError calls it. 0 where a system has no such code. Each system takes its own columns, and no code stands twice
- * in a column.
+ * in a column. The codes of getaddrinfo stand here too: Winsock has them among its own, and those of glibc and musl are
+ * negative, as no errno is. Who includes this has <netdb.h>, by os_net.h, or <winsock2.h>.
  *
  * Left out, and so WEIR_ESYSTEM: what a backend never lets out (EAGAIN, EINPROGRESS, EINTR), what would be a mistake of
  * ours (EBADF, ENOTSOCK), and all codes for a cancelled operation, since WEIR_ECANCELED comes from our own state. */
@@ -49,7 +50,15 @@
     X(WEIR_ETIMEDOUT, 0, 0, ERROR_TIMEOUT)                                        \
     X(WEIR_ENOENT, ENOENT, 0, ERROR_FILE_NOT_FOUND)                               \
     X(WEIR_ENOENT, ENOTDIR, 0, ERROR_PATH_NOT_FOUND)                              \
-    X(WEIR_EFAULT, EFAULT, WSAEFAULT, ERROR_NOACCESS)
+    X(WEIR_EFAULT, EFAULT, WSAEFAULT, ERROR_NOACCESS)                             \
+    X(WEIR_EMSGSIZE, EMSGSIZE, WSAEMSGSIZE, ERROR_INVALID_USER_BUFFER)            \
+    X(WEIR_EAI_NONAME, EAI_NONAME, WSAHOST_NOT_FOUND, 0)                          \
+    X(WEIR_EAI_NONAME, EAI_NODATA, WSANO_DATA, 0)                                 \
+    X(WEIR_EAI_NONAME, EAI_ADDRFAMILY, 0, 0)                                      \
+    X(WEIR_EAI_AGAIN, EAI_AGAIN, WSATRY_AGAIN, 0)                                 \
+    X(WEIR_EAI_FAIL, EAI_FAIL, WSANO_RECOVERY, 0)                                 \
+    X(WEIR_EAFNOSUPPORT, EAI_FAMILY, 0, 0)                                        \
+    X(WEIR_ENOMEM, EAI_MEMORY, 0, 0)
 
 /* wr_error_from_system: the WEIR_E… of a system's code; 0 for 0, WEIR_ESYSTEM for one outside the table. [any], and in
  * signal handlers */

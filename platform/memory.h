@@ -5,6 +5,7 @@
 #ifndef WR_MEMORY_H
 #define WR_MEMORY_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,8 +64,31 @@ void wr_pool_init(wr_pool *pool, wr_memory *memory, uint32_t block_size, uint32_
 void wr_pool_destroy(wr_pool *pool);
 
 /* wr_pool_get: NULL when there is no memory. */
-void *wr_pool_get(wr_pool *pool);
+static inline void *wr_pool_get(wr_pool *pool)
+{
+    void *block = pool->free;
+    if (block) {
+        pool->free = *(void **)block;
+        pool->free_count--;
+    } else {
+        block = wr_alloc(pool->memory, pool->block_size);
+        if (!block) return NULL;
+    }
+    pool->leased++;
+    return block;
+}
 
-void wr_pool_put(wr_pool *pool, void *block);
+static inline void wr_pool_put(wr_pool *pool, void *block)
+{
+    assert(pool->leased > 0);
+    pool->leased--;
+    if (pool->free_count >= pool->keep) {
+        wr_free(pool->memory, block, pool->block_size);
+        return;
+    }
+    *(void **)block = pool->free;
+    pool->free = block;
+    pool->free_count++;
+}
 
 #endif

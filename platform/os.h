@@ -38,6 +38,9 @@ int wr_thread_start(wr_thread *thread, const char *name, void (*main)(void *arg)
 /* wr_thread_join: waits for its end. Once a started thread. */
 void wr_thread_join(wr_thread *thread);
 
+/* wr_thread_detach: instead of wr_thread_join: `thread` may go as soon as its main has begun. */
+void wr_thread_detach(wr_thread *thread);
+
 /* wr_os_now_ns: the monotonic clock, in nanoseconds; never 0. [any] */
 uint64_t wr_os_now_ns(void);
 
@@ -66,10 +69,19 @@ enum { WR_IP_TEXT_MAX = 72 }; /* the longest IPv6 address, '%', an interface's n
 /* wr_os_ip_format: the reverse, without a port; text has WR_IP_TEXT_MAX bytes. [any] */
 void wr_os_ip_format(const wr_addr *addr, char *text);
 
+/* wr_os_resolve: the addresses of a name, or as many of them as there is room for, in the order in which the system
+ * would try them (RFC 6724), each with port 0; of one family alone, unless that is WR_FAMILY_NONE. Blocks for as long
+ * as the system's resolver likes, which may be minutes. Returns how many, at least 1; else WEIR_EAI_NONAME,
+ * WEIR_EAI_AGAIN, WEIR_EAI_FAIL, WEIR_ENOMEM…, and the system's code. [any], once a queue was made */
+int wr_os_resolve(const char *name, enum wr_family family, wr_addr *out, unsigned capacity, int *system_error);
+
+/* wr_os_random: 64 bits that no other call gives, here or in another process; not for secrets. [any] */
+uint64_t wr_os_random(void);
+
 /* wr_os_path_remove: removes the file that a Unix-domain listener made; leaves anything else. [any] */
 void wr_os_path_remove(const char *path);
 
-/* wr_os_error_text: the system's words for one of its codes; always ends with a 0. [any] */
+/* wr_os_error_text: the system's words for one of its codes, also of wr_os_resolve; always ends with a 0. [any] */
 void wr_os_error_text(int system_error, char *text, size_t capacity);
 
 /* wr_os_signals_watch: SIGINT and SIGTERM (console control events on Windows) call `notify(arg)`, in a signal handler;

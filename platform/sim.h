@@ -26,13 +26,17 @@ _Noreturn void wr_sim_broken(const char *rule);
 
 /* What can be made to go wrong, by ratio or by script. */
 enum wr_sim_fault {
-    WR_FAULT_PARTIAL, /* a read or a write is cut short */
-    WR_FAULT_LOSS,    /* a segment is lost, and sent again by the sender's system after 200 ms, 400 ms… */
-    WR_FAULT_RESET,   /* a delivery is answered by a reset, which both ends see */
-    WR_FAULT_REFUSE,  /* a connect is refused although somebody listens */
-    WR_FAULT_EMFILE,  /* no descriptor for a listener, an accept or a connect */
-    WR_FAULT_ENOBUFS, /* no buffer of the system's for an accept, a connect or a send */
-    WR_FAULT_ENOMEM,  /* no memory: an allocation of the queue's, or of whoever asks wr_sim_strikes */
+    WR_FAULT_PARTIAL,       /* a read, a write or a batch of datagrams is cut short */
+    WR_FAULT_LOSS,          /* a segment is lost, and sent again by the sender's system after 200 ms, 400 ms… */
+    WR_FAULT_RESET,         /* a delivery is answered by a reset, which both ends see */
+    WR_FAULT_REFUSE,        /* a connect is refused although somebody listens */
+    WR_FAULT_EMFILE,        /* no descriptor for a listener, an accept, a connect or a UDP socket */
+    WR_FAULT_ENOBUFS,       /* no buffer of the system's for an accept, a connect, a send or a datagram */
+    WR_FAULT_ENOMEM,        /* no memory: an allocation of the queue's, or of whoever asks wr_sim_strikes */
+    WR_FAULT_DATAGRAM_LOSS, /* it never comes */
+    WR_FAULT_DATAGRAM_COPY, /* it comes twice */
+    WR_FAULT_DATAGRAM_LATE, /* it is held up, and others overtake it */
+    WR_FAULT_RESOLVE,       /* a name is not looked up; asked by core, which keeps the names */
     WR_FAULTS,
 };
 
@@ -98,8 +102,12 @@ void wr_sim_set_live(wr_sim *sim, bool live);
 /* wr_sim_strikes: draws whether the fault strikes now. */
 bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault);
 
+/* wr_sim_draw: a number from 0 to bound - 1 of the world's seed, for an owner that decides something by chance; bound
+ * is at least 1. */
+uint64_t wr_sim_draw(wr_sim *sim, uint64_t bound);
+
 /* wr_sim_cut: nothing passes between the two hosts any more, whatever their ports; `b` NULL: between `a` and all
- * others. What is on its way waits, as TCP keeps it and sends it again; resets are lost. WEIR_ENOMEM. */
+ * others. What is on its way waits, as TCP keeps it and sends it again; resets and datagrams are lost. WEIR_ENOMEM. */
 int wr_sim_cut(wr_sim *sim, const wr_addr *a, const wr_addr *b);
 
 /* wr_sim_heal: undoes the same wr_sim_cut; `a` NULL: all of them. */

@@ -30,30 +30,3 @@ void wr_pool_destroy(wr_pool *pool)
     }
     pool->free_count = 0;
 }
-
-void *wr_pool_get(wr_pool *pool)
-{
-    void *block = pool->free;
-    if (block) {
-        pool->free = *(void **)block;
-        pool->free_count--;
-    } else {
-        block = wr_alloc(pool->memory, pool->block_size);
-        if (!block) return NULL;
-    }
-    pool->leased++;
-    return block;
-}
-
-void wr_pool_put(wr_pool *pool, void *block)
-{
-    assert(pool->leased > 0);
-    pool->leased--;
-    if (pool->free_count >= pool->keep) {
-        wr_free(pool->memory, block, pool->block_size);
-        return;
-    }
-    *(void **)block = pool->free;
-    pool->free = block;
-    pool->free_count++;
-}

@@ -11,20 +11,20 @@
 
 typedef struct wr_posts {
     struct {
-        wr_op *_Atomic newest;
+        wr_node *_Atomic newest;
     } shared;
     struct {
-        wr_op *oldest; /* taken from `shared`, and put in the order of the posts */
+        wr_node *oldest; /* taken from `shared`, and put in the order of the posts */
     } owner;
 } wr_posts;
 
 /* wr_posts_push: true when the list was empty, so that the owner must be woken. [any] */
 static inline bool wr_posts_push(wr_posts *posts, wr_op *op)
 {
-    wr_op *newest = atomic_load_explicit(&posts->shared.newest, memory_order_relaxed);
+    wr_node *newest = atomic_load_explicit(&posts->shared.newest, memory_order_relaxed);
     do {
-        op->next = newest;
-    } while (!atomic_compare_exchange_weak_explicit(&posts->shared.newest, &newest, op, memory_order_release,
+        op->link.next = newest;
+    } while (!atomic_compare_exchange_weak_explicit(&posts->shared.newest, &newest, &op->link, memory_order_release,
                                                     memory_order_relaxed));
     return newest == NULL;
 }
@@ -40,17 +40,13 @@ static inline wr_op *wr_posts_take(wr_posts *posts)
 {
     if (!posts->owner.oldest) {
         if (!atomic_load_explicit(&posts->shared.newest, memory_order_relaxed)) return NULL;
-        wr_op *op = atomic_exchange_explicit(&posts->shared.newest, NULL, memory_order_acquire);
-        while (op) {
-            wr_op *next = op->next;
-            op->next = posts->owner.oldest;
-            posts->owner.oldest = op;
-            op = next;
-        }
+        posts->owner.oldest =
+            wr_node_reverse(atomic_exchange_explicit(&posts->shared.newest, NULL, memory_order_acquire));
     }
-    wr_op *op = posts->owner.oldest;
-    if (op) posts->owner.oldest = op->next;
-    return op;
+    wr_node *link = posts->owner.oldest;
+    if (!link) return NULL;
+    posts->owner.oldest = link->next;
+    return WR_CONTAINER_OF(link, wr_op, link);
 }
 
 #endif

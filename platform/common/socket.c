@@ -28,6 +28,27 @@ socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_endpoint *end
     return sizeof *un;
 }
 
+socklen_t wr_sockaddr_write_peer(struct sockaddr_storage *out, const wr_addr *peer, bool ipv6)
+{
+    if (peer->family == WR_FAMILY_IPV4 && !ipv6) {
+        struct sockaddr_in *in = (struct sockaddr_in *)out;
+        *in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(peer->port) };
+        memcpy(&in->sin_addr, peer->ip, sizeof in->sin_addr);
+        return sizeof *in;
+    }
+    if (!ipv6 || (peer->family != WR_FAMILY_IPV4 && peer->family != WR_FAMILY_IPV6)) return 0;
+    struct sockaddr_in6 *in = (struct sockaddr_in6 *)out;
+    *in = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(peer->port) };
+    if (peer->family == WR_FAMILY_IPV6) {
+        in->sin6_scope_id = peer->scope;
+        memcpy(&in->sin6_addr, peer->ip, sizeof in->sin6_addr);
+    } else {
+        memset(&in->sin6_addr.s6_addr[10], 0xff, 2);
+        memcpy(&in->sin6_addr.s6_addr[12], peer->ip, 4);
+    }
+    return sizeof *in;
+}
+
 void wr_sockaddr_read(wr_addr *out, const struct sockaddr_storage *address)
 {
     *out = (wr_addr){ .family = WR_FAMILY_NONE };

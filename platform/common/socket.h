@@ -11,6 +11,10 @@ int wr_sockaddr_family(const wr_addr *addr);
 /* wr_sockaddr_write: an endpoint as the kernel takes it; returns its length. */
 socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_endpoint *endpoint);
 
+/* wr_sockaddr_write_peer: a peer as a socket of either family is told of it, IPv4 mapped for an IPv6 one; 0: such a
+ * socket cannot speak with it. */
+socklen_t wr_sockaddr_write_peer(struct sockaddr_storage *out, const wr_addr *peer, bool ipv6);
+
 /* wr_sockaddr_read: the reverse, without a path; a mapped IPv4 address becomes IPv4. */
 void wr_sockaddr_read(wr_addr *out, const struct sockaddr_storage *address);
 

@@ -118,7 +118,7 @@ unsigned wr_epoll_serve_accept(wr_epoll *cq, wr_socket *s, wr_completion *out, u
 void wr_epoll_cancel(wr_cq *base, wr_op *op)
 {
     wr_epoll *cq = wr_epoll_of(base);
-    if (!op->pending || op->slot == WR_NO_SLOT) return; /* a connect for which no socket could be had */
+    if (!wr_op_has_slot(op)) return;
     wr_socket *s = wr_epoll_slot(cq, op->slot);
     if (op->kind == WR_OP_ACCEPT && s->in == op) {
         s->in = NULL;

@@ -69,6 +69,7 @@ void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
     }
     op->slot = s->record.slot;
     s->out = op;
+    s->delays = params->remote.addr.family != WR_FAMILY_UNIX;
     error = start(fd, &params->remote);
     if (error == EINPROGRESS) {
         /* With all that the stream will need, so that no second call follows when it is there. */

@@ -69,7 +69,10 @@ static void epoll_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
     wr_socket *s = wr_epoll_get(cq, sock);
     wr_op_begin(op, WR_OP_CLOSE, sock.slot);
     wr_epoll_drop(cq, s, reset);
-    wr_epoll_finish(cq, op, 0, 0);
+    if (cq->owner.done.first)
+        wr_epoll_finish(cq, op, 0, 0); /* it comes last, and results of the socket may be among these */
+    else
+        wr_epoll_finish_submit(cq, op);
 }
 
 static int epoll_adopt(wr_cq *base, wr_detached socket, wr_sock *out)
@@ -94,6 +97,11 @@ static void epoll_local(wr_cq *base, wr_sock sock, wr_addr *out)
 static void epoll_buf_return(wr_cq *base, uint8_t *buffer)
 {
     wr_pool_put(&wr_epoll_of(base)->owner.buffers, buffer);
+}
+
+static void epoll_datagrams_return(wr_cq *base, const wr_datagram *datagrams)
+{
+    wr_pool_put(&wr_epoll_of(base)->owner.leases, (void *)(uintptr_t)datagrams); /* the lease begins with it */
 }
 
 static uint64_t epoll_now(wr_cq *base)
@@ -125,7 +133,7 @@ static unsigned take_done(wr_epoll *cq, wr_completion *out, unsigned capacity)
     while (count < capacity) {
         wr_op *op = wr_done_take(&cq->owner.done);
         if (!op) break;
-        out[count] = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+        out[count] = wr_done_completion(op);
         if (op->kind == WR_OP_CONNECT && op->error == 0) {
             out[count].connected.slot = op->slot;
             out[count].connected.generation = wr_epoll_slot(cq, op->slot)->record.generation;
@@ -160,6 +168,11 @@ static bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capac
     case WR_SOCKET_CONNECTING:
         wr_epoll_serve_connect(cq, s);
         return true;
+    case WR_SOCKET_DATAGRAM:
+        if (s->out && (s->writable || s->ended)) wr_epoll_serve_send_to(cq, s);
+        if (!s->in || !(s->readable || s->ended)) return true;
+        *count += wr_epoll_serve_recv_from(cq, s, out);
+        return !s->in || !(s->readable || s->ended);
     default:
         if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s);
         /* Bytes before the end: the read tells of the end only when there is nothing before it. */
@@ -265,6 +278,7 @@ static void epoll_destroy(wr_cq *base)
     }
     wr_table_destroy(&cq->owner.sockets);
     wr_pool_destroy(&cq->owner.buffers);
+    wr_pool_destroy(&cq->owner.leases);
     if (cq->owner.wake_fd >= 0) close(cq->owner.wake_fd);
     if (cq->owner.epoll_fd >= 0) close(cq->owner.epoll_fd);
     wr_free(memory, cq, sizeof *cq);
@@ -292,6 +306,7 @@ static int epoll_create_queue(wr_cq **out, const wr_cq_options *options)
     wr_table_init(&cq->owner.sockets, options->memory, sizeof(wr_socket));
     wr_pool_init(&cq->owner.buffers, options->memory, options->buffer_size ? options->buffer_size : WR_BUFFER_SIZE,
                  WR_BUFFERS_KEPT);
+    wr_pool_init(&cq->owner.leases, options->memory, sizeof(wr_lease), WR_LEASES_KEPT);
     int error = epoll_open(cq);
     if (error) {
         epoll_destroy(&cq->base);
@@ -321,4 +336,8 @@ const struct wr_cq_ops wr_cq_epoll = {
     .shutdown = wr_epoll_shutdown,
     .close = epoll_close,
     .local = epoll_local,
+    .udp_open = wr_epoll_udp_open,
+    .recv_from = wr_epoll_recv_from,
+    .datagrams_return = epoll_datagrams_return,
+    .send_to = wr_epoll_send_to,
 };

@@ -1,4 +1,5 @@
-/* The epoll backend, inside. epoll.c has the queue and the wait, accept.c, connect.c and stream.c the operations.
+/* The epoll backend, inside. epoll.c has the queue and the wait, accept.c, connect.c, stream.c and
+ * datagram.c the operations.
  *
  * An operation is tried when it is submitted (send, connect) or when the kernel has said that it is possible (accept,
  * recv, the rest of a send). Sockets are registered edge-triggered, once, when they first have to wait; a flag a
@@ -8,6 +9,7 @@
 #define WR_EPOLL_H
 
 #include "platform/common/done.h"
+#include "platform/common/lease.h"
 #include "platform/common/posts.h"
 #include "platform/common/table.h"
 #include "platform/cq.h"
@@ -22,6 +24,9 @@ enum {
     /* A recv's; 32 and 64 KiB made no difference to echoes of 64 B, 16 KiB and 64 KiB. */
     WR_BUFFER_SIZE = 16 * 1024,
     WR_BUFFERS_KEPT = 64, /* as many as a worker takes completions at once */
+    WR_RUN_MAX = 64,      /* datagrams that the kernel cuts one write into: what it has taken since it can (4.18) */
+    WR_SEND_MESSAGES_MAX = 32, /* datagrams, or runs of them, a system call */
+    WR_SEND_PARTS_MAX = 128,   /* datagrams a system call */
 };
 
 enum wr_socket_kind {
@@ -30,25 +35,44 @@ enum wr_socket_kind {
     WR_SOCKET_LISTENER,
     WR_SOCKET_CONNECTING,
     WR_SOCKET_STREAM,
+    WR_SOCKET_DATAGRAM,
 };
 
 typedef struct wr_socket {
     wr_record record; /* its `next` is that of the ready list, while it stands there */
     int fd;
-    wr_op *in;             /* pending recv or accept */
-    wr_op *out;            /* pending send or connect */
-    const wr_slice *slice; /* of `out`: the first that the kernel has not wholly taken */
-    uint32_t slice_done;   /* bytes of it that the kernel has */
-    uint8_t kind;          /* enum wr_socket_kind */
-    bool registered : 1;   /* with epoll */
-    bool wants_out : 1;    /* registered for EPOLLOUT too */
-    bool queued : 1;       /* in the ready list */
-    bool readable : 1;     /* the next read may find something */
-    bool writable : 1;     /* the kernel said so since the last short write */
-    bool ended : 1;        /* FIN, RST or an error was announced: readable until a read says what it is. The end may
-                              come in one edge with the last bytes, and is not announced again */
-    uint8_t accept_row;    /* listener: passes in a row that found exactly one connection */
-    uint8_t accept_row_needed;
+    wr_op *in;  /* pending recv or accept */
+    wr_op *out; /* pending send or connect */
+    union {
+        const wr_slice *slice; /* of `out`: the first that the kernel has not wholly taken */
+        wr_send_batch *batch;  /* datagrams: of `out` */
+    };
+    union {
+        uint32_t slice_done; /* bytes of `slice` that the kernel has */
+        struct {
+            uint16_t receive_max; /* datagrams: of `in`, the bytes of each */
+            uint16_t run_size;    /* ... and the largest size that goes out in runs; 0: none does */
+        };
+    };
+    uint8_t kind;        /* enum wr_socket_kind */
+    bool registered : 1; /* with epoll */
+    bool wants_out : 1;  /* registered for EPOLLOUT too */
+    bool queued : 1;     /* in the ready list */
+    bool delays : 1;     /* has Nagle's algorithm, which is no use to a server that gathers its writes */
+    bool readable : 1;   /* the next read may find something */
+    bool writable : 1;   /* the kernel said so since the last short write */
+    bool ended : 1;      /* FIN, RST or an error was announced: readable until a read says what it is. The end may
+                            come in one edge with the last bytes, and is not announced again */
+    union {
+        struct {
+            uint8_t accept_row; /* listener: passes in a row that found exactly one connection */
+            uint8_t accept_row_needed;
+        };
+        struct {
+            bool ipv6 : 1;      /* datagrams: it is of that family */
+            bool coalesced : 1; /* datagrams: the kernel puts runs together */
+        };
+    };
 } wr_socket;
 
 _Static_assert(sizeof(wr_socket) <= 48, "an idle socket stays small");
@@ -60,6 +84,7 @@ typedef struct wr_epoll {
         int wake_fd; /* eventfd, edge-triggered, never read: a write is the edge */
         wr_memory *memory;
         wr_pool buffers;
+        wr_pool leases;   /* of datagrams */
         wr_done done;     /* results of submits */
         bool poll_owed;   /* the last wait did not ask the kernel */
         bool posts_first; /* in this wait, if it is short of room */
@@ -95,6 +120,15 @@ wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind);
 /* wr_epoll_finish: the operation has its result, which the next wait delivers. */
 void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error);
 
+/* wr_epoll_finish_submit: it has succeeded within its submit. */
+static inline void wr_epoll_finish_submit(wr_epoll *cq, wr_op *op)
+{
+    if (op->prompt)
+        op->pending = false;
+    else
+        wr_epoll_finish(cq, op, 0, 0);
+}
+
 /* wr_epoll_finish_system: the same, with a system's code to be mapped. */
 void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error);
 
@@ -124,5 +158,12 @@ void wr_epoll_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
 void wr_epoll_shutdown(wr_cq *cq, wr_sock sock);
 unsigned wr_epoll_serve_recv(wr_epoll *cq, wr_socket *s, wr_completion *out);
 void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s);
+
+/* datagram.c */
+int wr_epoll_udp_open(wr_cq *cq, const wr_udp_params *params, wr_listen_result *out);
+void wr_epoll_recv_from(wr_cq *cq, wr_sock sock, wr_op *op, uint16_t size_max);
+void wr_epoll_send_to(wr_cq *cq, wr_sock sock, wr_op *op, wr_send_batch *batch);
+unsigned wr_epoll_serve_recv_from(wr_epoll *cq, wr_socket *s, wr_completion *out);
+void wr_epoll_serve_send_to(wr_epoll *cq, wr_socket *s);
 
 #endif

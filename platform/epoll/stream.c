@@ -7,6 +7,7 @@
 
 #include "platform/epoll/epoll.h"
 #include "platform/error_map.h"
+#include "platform/posix/socket.h"
 
 #define STREAM_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
@@ -90,23 +91,30 @@ static void advance(wr_socket *s, size_t sent)
     }
 }
 
-/* One gathered write; MSG_NOSIGNAL, since a signal of the process is not ours to raise. */
-static ssize_t write_some(int fd, struct iovec *parts, unsigned count)
+static ssize_t write_gathered(const wr_socket *s, size_t *wanted)
 {
-    if (count == 1) return send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+    struct iovec parts[WR_SEND_SLICES_MAX];
+    unsigned count;
+    *wanted = gather(s, parts, &count);
     struct msghdr message = { .msg_iov = parts, .msg_iovlen = count };
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
+    return sendmsg(s->fd, &message, MSG_NOSIGNAL);
 }
 
-static void finish_send(wr_epoll *cq, wr_socket *s, int system_error)
+/* One write, of `wanted` bytes; MSG_NOSIGNAL, since a signal of the process is not ours to raise. */
+static ssize_t write_some(const wr_socket *s, size_t *wanted)
+{
+    if (s->slice->next) return write_gathered(s, wanted);
+    *wanted = s->slice->size - s->slice_done;
+    return send(s->fd, (const char *)s->slice->data + s->slice_done, *wanted, MSG_NOSIGNAL);
+}
+
+/* The operation is the caller's to finish. */
+static wr_op *take_out(wr_socket *s)
 {
     wr_op *op = s->out;
     s->out = NULL;
     s->slice = NULL;
-    if (system_error)
-        wr_epoll_finish_system(cq, op, system_error);
-    else
-        wr_epoll_finish(cq, op, 0, 0);
+    return op;
 }
 
 /* The socket is full. EPOLLOUT is registered only now: most connections never need it. A new registration reports
@@ -116,33 +124,35 @@ static void await_writable(wr_epoll *cq, wr_socket *s)
     s->writable = false;
     if (s->wants_out) return;
     int error = wr_epoll_register(cq, s, STREAM_EVENTS | EPOLLOUT);
-    if (error) finish_send(cq, s, error);
+    if (error) wr_epoll_finish_system(cq, take_out(s), error);
 }
 
-void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s)
+/* True: the kernel has all of it, and the operation is to be finished. */
+static bool write_out(wr_epoll *cq, wr_socket *s)
 {
     for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
-        struct iovec parts[WR_SEND_SLICES_MAX];
-        unsigned count;
-        size_t total = gather(s, parts, &count);
-        ssize_t sent = write_some(s->fd, parts, count);
+        size_t wanted;
+        ssize_t sent = write_some(s, &wanted);
         if (sent < 0 && errno == EINTR) continue;
         if (sent < 0 && errno != EAGAIN) {
-            finish_send(cq, s, errno);
-            return;
+            wr_epoll_finish_system(cq, take_out(s), errno);
+            return false;
         }
         if (sent > 0) advance(s, (size_t)sent);
-        if (!s->slice) {
-            finish_send(cq, s, 0);
-            return;
-        }
-        if (sent < 0 || (size_t)sent < total) {
+        if (!s->slice) return true;
+        if (sent < 0 || (size_t)sent < wanted) {
             await_writable(cq, s);
-            return;
+            return false;
         }
     }
     s->writable = true;
     wr_epoll_queue(cq, s); /* enough for one pass */
+    return false;
+}
+
+void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s)
+{
+    if (write_out(cq, s)) wr_epoll_finish(cq, take_out(s), 0, 0);
 }
 
 void wr_epoll_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
@@ -151,11 +161,15 @@ void wr_epoll_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
     wr_socket *s = wr_epoll_get(cq, sock);
     assert(!s->out && slices && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
     wr_op_begin(op, WR_OP_SEND, sock.slot);
+    if (s->delays) { /* before the first send, not at the connect: one that says nothing saves the call */
+        wr_socket_send_undelayed(s->fd);
+        s->delays = false;
+    }
     s->kind = WR_SOCKET_STREAM;
     s->out = op;
     s->slice = slices;
     s->slice_done = 0;
-    wr_epoll_serve_send(cq, s);
+    if (write_out(cq, s)) wr_epoll_finish_submit(cq, take_out(s));
 }
 
 void wr_epoll_shutdown(wr_cq *base, wr_sock sock)

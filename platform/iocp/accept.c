@@ -220,7 +220,7 @@ void wr_iocp_free_accepts(wr_iocp *cq, wr_iocp_socket *s)
 void wr_iocp_cancel(wr_cq *base, wr_op *op)
 {
     wr_iocp *cq = wr_iocp_of(base);
-    if (!op->pending || op->slot == WR_NO_SLOT) return;
+    if (!wr_op_has_slot(op)) return;
     wr_iocp_socket *s = wr_iocp_slot(cq, op->slot);
     if (op->kind == WR_OP_ACCEPT && s->in == op && !s->closing) {
         s->listening->cancelled = true;

@@ -1,14 +1,16 @@
-/* The IOCP backend, inside. iocp.c has the queue and the wait, accept.c, connect.c and stream.c the operations.
+/* The IOCP backend, inside. iocp.c has the queue and the wait, accept.c, connect.c, stream.c and datagram.c the
+ * operations.
  *
- * One completion port a queue. What Windows performs (AcceptEx, ConnectEx, WSASend, and a receive of no bytes, which
- * completes when there is something to read) is a flight: an OVERLAPPED that belongs to Windows until its packet has
- * come. An idle connection has one, the receive, which lives in the socket's record; the others are leased while they
- * are needed. A packet names the socket's slot in its key, and the flight by the OVERLAPPED's address; a closed socket
- * keeps its record until its last flight has landed. */
+ * One completion port a queue. What Windows performs (AcceptEx, ConnectEx, WSASend, WSASendTo, and a receive of no
+ * bytes, which completes when there is something to read) is a flight: an OVERLAPPED that belongs to Windows until its
+ * packet has come. An idle connection has one, the receive, which lives in the socket's record; the others are leased
+ * while they are needed. A packet names the socket's slot in its key, and the flight by the OVERLAPPED's address; a
+ * closed socket keeps its record until its last flight has landed. */
 #ifndef WR_IOCP_H
 #define WR_IOCP_H
 
 #include "platform/common/done.h"
+#include "platform/common/lease.h"
 #include "platform/common/posts.h"
 #include "platform/common/table.h"
 #include "platform/windows/calls.h"
@@ -23,10 +25,20 @@ enum {
     WR_BUFFER_SIZE = 16 * 1024,      /* a recv's */
     WR_BUFFERS_KEPT = 64,            /* as many as a worker takes completions at once */
     WR_OUTGOING_KEPT = 256,          /* 14 KiB */
-    WR_FINE_WAIT_MS = 32,            /* shorter waits use the high-resolution timer: the others are up to 16 ms late */
+    WR_RECV_CALLS_MAX = 64,          /* datagrams read a receive and pass */
+    WR_SENDS_ALOFT = 32,             /* datagrams a socket that Windows has at once */
+    WR_DISPATCHES_KEPT = 8,
+    WR_FINE_WAIT_MS = 32, /* shorter waits use the high-resolution timer: the others are up to 16 ms late */
 };
 
-enum wr_iocp_kind { WR_IOCP_FREE, WR_IOCP_NEW, WR_IOCP_LISTENER, WR_IOCP_CONNECTING, WR_IOCP_STREAM };
+enum wr_iocp_kind {
+    WR_IOCP_FREE,
+    WR_IOCP_NEW,
+    WR_IOCP_LISTENER,
+    WR_IOCP_CONNECTING,
+    WR_IOCP_STREAM,
+    WR_IOCP_DATAGRAM,
+};
 
 /* A send or a connect, from its submit to its result. */
 typedef struct wr_outgoing {
@@ -36,6 +48,15 @@ typedef struct wr_outgoing {
     uint32_t slice_done;   /* bytes of it that Windows has */
     bool aloft;            /* Windows has it */
 } wr_outgoing;
+
+/* A SEND_TO, from its submit to its result. */
+typedef struct wr_dispatch {
+    wr_op *op;
+    wr_send_batch *batch;
+    uint8_t idle[WR_SENDS_ALOFT]; /* the numbers of the flights that Windows does not have, a stack */
+    uint8_t idle_count;
+    OVERLAPPED flights[WR_SENDS_ALOFT]; /* a datagram each */
+} wr_dispatch;
 
 /* An AcceptEx: the socket that is to become a connection, and where Windows writes its addresses. */
 typedef struct wr_waiting_accept {
@@ -58,19 +79,22 @@ typedef struct wr_listening {
 
 /* 72 bytes, as a server has as many as connections. */
 typedef struct wr_iocp_socket {
-    wr_record record;  /* its `next` is that of the ready list, while it stands there */
-    uint8_t kind;      /* enum wr_iocp_kind */
-    uint8_t aloft;     /* flights */
-    bool queued : 1;   /* in the ready list */
-    bool readable : 1; /* the next read may find something */
-    bool skips : 1;    /* an operation that succeeds at once queues no packet */
-    bool closing : 1;  /* closed: waits for its flights */
-    bool shut : 1;     /* FIN was sent */
+    wr_record record;     /* its `next` is that of the ready list, while it stands there */
+    uint8_t kind : 3;     /* enum wr_iocp_kind */
+    uint8_t queued : 1;   /* in the ready list */
+    uint8_t readable : 1; /* the next read may find something */
+    uint8_t skips : 1;    /* an operation that succeeds at once queues no packet */
+    uint8_t closing : 1;  /* closed: waits for its flights */
+    uint8_t shut : 1;     /* streams: FIN was sent */
+    uint8_t aloft : 7;    /* flights */
+    uint8_t ipv6 : 1;     /* datagrams: it is of that family */
+    uint16_t size_max;    /* datagrams: of `in`, the bytes of each */
     SOCKET os;
     wr_op *in; /* pending recv or accept; of a closing one, the close */
     union {
         wr_outgoing *out;        /* pending send or connect */
         wr_listening *listening; /* listener: once it has accepted */
+        wr_dispatch *dispatch;   /* datagrams: pending send_to */
     };
     OVERLAPPED notice; /* the receive of no bytes; its result stays here until the next one */
 } wr_iocp_socket;
@@ -84,6 +108,8 @@ typedef struct wr_iocp {
         wr_memory *memory;
         wr_pool buffers;
         wr_pool outgoing;
+        wr_pool leases; /* of datagrams */
+        wr_pool dispatches;
         wr_done done;
         bool poll_owed;   /* the last wait did not ask the port */
         bool posts_first; /* in this wait, if it is short of room */
@@ -136,9 +162,10 @@ enum wr_launch wr_iocp_launched(wr_iocp *cq, wr_iocp_socket *s, bool succeeded, 
 /* wr_iocp_result: the WSA code of what has landed, 0 for success; `*bytes` is what it moved. */
 int wr_iocp_result(const wr_iocp *cq, const wr_iocp_socket *s, OVERLAPPED *overlapped, DWORD *bytes);
 
-/* wr_iocp_lease: makes `op` the socket's send or connect; NULL when there is no memory. wr_iocp_finish_out: it has its
- * result, a WSA code or 0. */
+/* wr_iocp_lease: makes `op` the socket's send or connect; NULL when there is no memory. wr_iocp_give_back: it
+ * is no longer, and the caller's to finish. wr_iocp_finish_out: it has its result, a WSA code or 0. */
 wr_outgoing *wr_iocp_lease(wr_iocp *cq, wr_iocp_socket *s, wr_op *op);
+wr_op *wr_iocp_give_back(wr_iocp *cq, wr_iocp_socket *s);
 void wr_iocp_finish_out(wr_iocp *cq, wr_iocp_socket *s, int code);
 
 /* wr_iocp_drop: closes the socket; its operations end, and its slot is freed, when its flights have landed, and last of
@@ -167,5 +194,14 @@ void wr_iocp_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
 void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s);
 void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s);
 void wr_iocp_shutdown(wr_cq *cq, wr_sock sock);
+
+/* datagram.c */
+int wr_iocp_udp_open(wr_cq *cq, const wr_udp_params *params, wr_listen_result *out);
+void wr_iocp_recv_from(wr_cq *cq, wr_sock sock, wr_op *op, uint16_t size_max);
+unsigned wr_iocp_serve_recv_from(wr_iocp *cq, wr_iocp_socket *s, wr_completion *out);
+void wr_iocp_send_to(wr_cq *cq, wr_sock sock, wr_op *op, wr_send_batch *batch);
+void wr_iocp_send_to_landed(wr_iocp *cq, wr_iocp_socket *s, OVERLAPPED *flight);
+void wr_iocp_serve_send_to(wr_iocp *cq, wr_iocp_socket *s);
+void wr_iocp_finish_send_to(wr_iocp *cq, wr_iocp_socket *s, int error);
 
 #endif

@@ -129,7 +129,8 @@ static void advance(wr_outgoing *out, DWORD sent)
     }
 }
 
-void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
+/* True: Windows has all of it, and the operation is to be finished. */
+static bool write_out(wr_iocp *cq, wr_iocp_socket *s)
 {
     wr_outgoing *out = s->out;
     for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
@@ -140,14 +141,21 @@ void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
         int code = failed ? WSAGetLastError() : 0;
         enum wr_launch launch = wr_iocp_launched(cq, s, !failed, code);
         out->aloft = launch == WR_LAUNCH_ALOFT;
-        if (out->aloft) return;
-        if (launch == WR_LAUNCH_DONE) advance(out, sent);
-        if (launch == WR_LAUNCH_FAILED || !out->slice) {
+        if (out->aloft) return false;
+        if (launch == WR_LAUNCH_FAILED) {
             wr_iocp_finish_out(cq, s, code);
-            return;
+            return false;
         }
+        advance(out, sent);
+        if (!out->slice) return true;
     }
     wr_iocp_queue(cq, s); /* enough for one pass */
+    return false;
+}
+
+void wr_iocp_serve_send(wr_iocp *cq, wr_iocp_socket *s)
+{
+    if (write_out(cq, s)) wr_iocp_finish_out(cq, s, 0);
 }
 
 void wr_iocp_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
@@ -163,7 +171,13 @@ void wr_iocp_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
         return;
     }
     out->slice = slices;
-    wr_iocp_serve_send(cq, s);
+    if (!write_out(cq, s)) return;
+    if (op->prompt) {
+        wr_iocp_give_back(cq, s);
+        op->pending = false;
+    } else {
+        wr_iocp_finish_out(cq, s, 0);
+    }
 }
 
 void wr_iocp_send_landed(wr_iocp *cq, wr_iocp_socket *s)

@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "os_net.h" /* the codes of getaddrinfo */
 #include "platform/error_map.h"
 #include "platform/os.h"
+
+_Static_assert(EAI_NONAME < 0 && EAI_AGAIN < 0 && EAI_MEMORY < 0, "a code of getaddrinfo is told from an errno");
 
 int wr_error_from_system(int code)
 {
@@ -29,7 +32,10 @@ void wr_os_error_text(int system_error, char *text, size_t capacity)
     if (capacity == 0) return;
     text[0] = 0;
     /* What does not fit is cut by glibc and left out by others: then the number says more than nothing. */
-    (void)strerror_r(system_error, text, capacity);
+    if (system_error < 0)
+        (void)snprintf(text, capacity, "%s", gai_strerror(system_error));
+    else
+        (void)strerror_r(system_error, text, capacity);
     text[capacity - 1] = 0;
     if (!text[0]) (void)snprintf(text, capacity, "system error %d", system_error);
 }

@@ -5,12 +5,21 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+/* Two codes that glibc shows to _GNU_SOURCE alone, and that its getaddrinfo returns to all. */
+#ifndef EAI_NODATA
+#define EAI_NODATA (-5)
+#endif
+#ifndef EAI_ADDRFAMILY
+#define EAI_ADDRFAMILY (-9)
+#endif
 
 typedef int wr_os_socket;
 

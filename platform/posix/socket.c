@@ -2,7 +2,9 @@
 #include "platform/posix/socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -76,12 +78,40 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     return 0;
 }
 
+/* The kernel's buffers are a wish: it gives as much as its limits allow, and says nothing. So is coalescing, which
+ * older kernels lack. SO_REUSEADDR is not set: with it, another socket could take the port's datagrams over. */
+static bool configure_udp(int fd, const wr_udp_params *params)
+{
+    int receive = params->receive_bytes < INT_MAX ? (int)params->receive_bytes : INT_MAX;
+    int send = params->send_bytes < INT_MAX ? (int)params->send_bytes : INT_MAX;
+    if (receive) (void)set_flag(fd, SOL_SOCKET, SO_RCVBUF, receive);
+    if (send) (void)set_flag(fd, SOL_SOCKET, SO_SNDBUF, send);
+    if (params->coalesce) (void)set_flag(fd, IPPROTO_UDP, UDP_GRO, 1);
+    if (params->shared_port && !params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return false;
+    return params->local.family != WR_FAMILY_IPV6 || set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, params->ipv6_only);
+}
+
+int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
+{
+    *out = (wr_listen_result){ .step = WR_STEP_NONE };
+    int fd = socket(wr_sockaddr_family(&params->local), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return listen_failed(out, WR_STEP_SOCKET, fd);
+    if (!configure_udp(fd, params)) return listen_failed(out, WR_STEP_SOCKET, fd);
+
+    struct sockaddr_storage address;
+    socklen_t length = wr_sockaddr_write_peer(&address, &params->local, params->local.family == WR_FAMILY_IPV6);
+    if (bind(fd, (struct sockaddr *)&address, length) != 0) return listen_failed(out, WR_STEP_BIND, fd);
+    if (params->claims_port && !set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return listen_failed(out, WR_STEP_BIND, fd);
+    wr_socket_local(fd, &out->bound);
+    out->socket.os = fd;
+    return 0;
+}
+
 int wr_socket_open(const wr_connect_params *params, int *out)
 {
     const wr_addr *remote = &params->remote.addr;
     int fd = socket(wr_sockaddr_family(remote), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return errno;
-    if (remote->family != WR_FAMILY_UNIX) (void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* a delay, not a failure */
     if (params->local) {
         /* Without this, bind takes a port for itself alone; with it, connect chooses one that is free towards this
          * peer, so each local address has its full range for every peer. */
@@ -97,6 +127,11 @@ int wr_socket_open(const wr_connect_params *params, int *out)
     }
     *out = fd;
     return 0;
+}
+
+void wr_socket_send_undelayed(int fd)
+{
+    (void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* else there is a delay, not a failure */
 }
 
 void wr_socket_close(int fd, bool reset)

@@ -96,6 +96,11 @@ void wr_thread_join(wr_thread *thread)
     must(pthread_join(thread->os, NULL));
 }
 
+void wr_thread_detach(wr_thread *thread)
+{
+    must(pthread_detach(thread->os));
+}
+
 unsigned wr_os_cores(void)
 {
     /* The kernel refuses a set smaller than its own, which a machine of over 1,024 cores may have. */

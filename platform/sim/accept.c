@@ -1,144 +1,23 @@
 /* Listening and accepting. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "platform/sim/sim.h"
 
-/* ---- addresses ---- */
+/* ---- listening ---- */
 
-/* 0.0.0.0 and [::] stand for all addresses of a host. */
-bool wr_sim_is_any(const wr_addr *addr)
+int wr_sim_listen(wr_sim *sim, const wr_listen_params *params, wr_listen_result *out)
 {
-    static const uint8_t any[16];
-    return memcmp(addr->ip, any, sizeof addr->ip) == 0;
-}
-
-/* Any address is some host's here, but for those that RFC 5737 sets aside for documentation first. */
-bool wr_sim_is_foreign(const wr_addr *addr)
-{
-    return addr->family == WR_FAMILY_IPV4 && addr->ip[0] == 192 && addr->ip[1] == 0 && addr->ip[2] == 2;
-}
-
-/* There are files in the root's folders and beside the program, and no other folders. */
-bool wr_sim_has_folder(const char *path)
-{
-    return path[0] == '/' || !strchr(path, '/');
-}
-
-static bool takes_ipv4(const wr_sim_file *listener)
-{
-    if (listener->local.family == WR_FAMILY_IPV4) return true;
-    return wr_sim_is_any(&listener->local) && !listener->ipv6_only;
-}
-
-/* Whether a connection to the address is for this listener: 2 for its very own, 1 as one of all. */
-static int match(const wr_sim_file *listener, const wr_addr *addr, const char *path)
-{
-    if (addr->family == WR_FAMILY_UNIX) return listener->path && strcmp(listener->path, path) == 0 ? 2 : 0;
-    if (listener->path || listener->local.port != addr->port) return 0;
-    if (wr_sim_same_host(&listener->local, addr)) return 2;
-    if (!wr_sim_is_any(&listener->local)) return 0;
-    return addr->family == listener->local.family || (addr->family == WR_FAMILY_IPV4 && takes_ipv4(listener));
+    int error = wr_sim_open_bound(sim, WR_FILE_LISTENER, &sim->listeners, params, out);
+    if (error) return error;
+    wr_sim_file *file = wr_sim_file_of(sim, out->socket);
+    file->backlog.max = params->backlog;
+    wr_sim_note(sim, WR_NOTE_LISTEN, file, 0);
+    return 0;
 }
 
 wr_sim_file *wr_sim_find_listener(wr_sim *sim, const wr_addr *addr, const char *path)
 {
-    int best = 1;
-    uint32_t count = 0;
-    for (wr_sim_file *file = sim->listeners; file; file = file->next) {
-        int matches = match(file, addr, path);
-        if (matches < best) continue;
-        count = matches > best ? 1 : count + 1;
-        best = matches;
-    }
-    uint64_t choice = count > 0 ? wr_random_below(&sim->random, count) : 0;
-    for (wr_sim_file *file = sim->listeners; file; file = file->next)
-        if (match(file, addr, path) == best && choice-- == 0) return file;
-    return NULL;
-}
-
-/* Whether the two cannot have one port both. */
-static bool overlaps(const wr_sim_file *listener, const wr_listen_params *params)
-{
-    const wr_addr *addr = &params->local.addr;
-    if (addr->family == WR_FAMILY_UNIX) return listener->path && strcmp(listener->path, params->local.path) == 0;
-    if (listener->path || listener->local.port != addr->port) return false;
-    if (wr_sim_same_host(&listener->local, addr)) return true;
-    if (listener->local.family == addr->family) return wr_sim_is_any(addr) || wr_sim_is_any(&listener->local);
-    if (addr->family == WR_FAMILY_IPV4) return takes_ipv4(listener);
-    return wr_sim_is_any(addr) && !params->ipv6_only;
-}
-
-static bool is_taken(const wr_sim *sim, const wr_listen_params *params)
-{
-    for (const wr_sim_file *file = sim->listeners; file; file = file->next) {
-        if (!overlaps(file, params)) continue;
-        if (!file->shared_port || !params->shared_port || params->claims_port) return true;
-    }
-    return false;
-}
-
-/* A port that no listener has. */
-static uint16_t choose_port(wr_sim *sim)
-{
-    for (int tries = 0; tries <= UINT16_MAX - WR_SIM_PORT_BOUND; tries++) {
-        uint16_t port = sim->next_listen_port;
-        sim->next_listen_port = port == UINT16_MAX ? WR_SIM_PORT_BOUND : (uint16_t)(port + 1);
-        const wr_sim_file *file = sim->listeners;
-        while (file && file->local.port != port) file = file->next;
-        if (!file) return port;
-    }
-    return 0;
-}
-
-/* ---- listening ---- */
-
-static int fail(wr_listen_result *out, enum wr_step step, int error)
-{
-    out->step = step;
-    return error;
-}
-
-static int bind_file(wr_sim *sim, wr_sim_file *file, wr_listen_params *params, wr_listen_result *out)
-{
-    wr_addr *addr = &params->local.addr;
-    bool is_path = addr->family == WR_FAMILY_UNIX;
-    if (wr_sim_is_foreign(addr)) return fail(out, WR_STEP_BIND, WEIR_EADDRNOTAVAIL);
-    if (is_path && !wr_sim_has_folder(params->local.path)) return fail(out, WR_STEP_BIND, WEIR_ENOENT);
-    if (!is_path && addr->port == 0) addr->port = choose_port(sim);
-    if ((!is_path && addr->port == 0) || is_taken(sim, params)) return fail(out, WR_STEP_BIND, WEIR_EADDRINUSE);
-    if (is_path) {
-        size_t size = strlen(params->local.path) + 1;
-        file->path = malloc(size);
-        if (!file->path) return fail(out, WR_STEP_BIND, WEIR_ENOBUFS);
-        memcpy(file->path, params->local.path, size);
-    }
-    return 0;
-}
-
-int wr_sim_listen(wr_sim *sim, const wr_listen_params *params, wr_listen_result *out)
-{
-    *out = (wr_listen_result){ .step = WR_STEP_NONE };
-    if (wr_sim_strikes(sim, WR_FAULT_EMFILE)) return fail(out, WR_STEP_SOCKET, WEIR_EMFILE);
-    wr_sim_file *file = wr_sim_file_open(sim, WR_FILE_LISTENER);
-    if (!file) return fail(out, WR_STEP_SOCKET, WEIR_ENOBUFS);
-    wr_listen_params chosen = *params;
-    int error = wr_sim_file_count(sim, file) ? 0 : fail(out, WR_STEP_SOCKET, WEIR_EMFILE);
-    if (error == 0) error = bind_file(sim, file, &chosen, out);
-    if (error) {
-        wr_sim_file_drop(sim, file);
-        return error;
-    }
-    file->local = chosen.local.addr;
-    file->shared_port = params->shared_port;
-    file->ipv6_only = params->ipv6_only;
-    file->backlog.max = params->backlog;
-    file->next = sim->listeners;
-    sim->listeners = file;
-    wr_sim_note(sim, WR_NOTE_LISTEN, file, 0);
-    out->bound = file->local;
-    out->socket = wr_sim_file_handle(file);
-    return 0;
+    uint32_t count = wr_sim_count_bound(&sim->listeners, addr, path);
+    if (count == 0) return NULL;
+    return wr_sim_get_bound(&sim->listeners, addr, path, wr_random_below(&sim->random, count));
 }
 
 /* ---- accepting ---- */

@@ -1,30 +1,9 @@
 /* Connecting: a SYN that reaches a listener or not, and its answer. */
-#include <string.h>
-
 #include "platform/sim/sim.h"
 
 #define RETRY_NS UINT64_C(1000000000) /* after the first SYN; each further wait is twice as long */
 
 /* ---- addresses ---- */
-
-static bool is_loopback(const wr_addr *addr)
-{
-    static const uint8_t ipv6[16] = { [15] = 1 };
-    return addr->family == WR_FAMILY_IPV4 ? addr->ip[0] == 127 : memcmp(addr->ip, ipv6, sizeof ipv6) == 0;
-}
-
-static void set_loopback(wr_addr *addr)
-{
-    static const wr_addr ipv4 = { .ip = { 127, 0, 0, 1 } }, ipv6 = { .ip = { [15] = 1 } };
-    memcpy(addr->ip, addr->family == WR_FAMILY_IPV4 ? ipv4.ip : ipv6.ip, sizeof addr->ip);
-}
-
-/* The host of those who say nothing of a local address: one of the ranges for benchmarks (RFC 2544, RFC 5180). */
-static void set_client(wr_addr *addr)
-{
-    static const wr_addr ipv4 = { .ip = { 198, 18, 0, 1 } }, ipv6 = { .ip = { 0x20, 0x01, 0x00, 0x02, [15] = 1 } };
-    memcpy(addr->ip, addr->family == WR_FAMILY_IPV4 ? ipv4.ip : ipv6.ip, sizeof addr->ip);
-}
 
 static uint16_t choose_port(wr_sim *sim, uint16_t remote_port)
 {
@@ -42,17 +21,12 @@ static int set_addresses(wr_sim *sim, wr_sim_file *file, const wr_connect_params
     file->remote = params->remote.addr;
     file->local = (wr_addr){ .family = file->remote.family };
     if (file->remote.family == WR_FAMILY_UNIX) return wr_sim_has_folder(params->remote.path) ? 0 : WEIR_ENOENT;
-    if (wr_sim_is_any(&file->remote)) set_loopback(&file->remote);
+    if (wr_sim_is_any(&file->remote)) wr_sim_set_loopback(&file->remote);
     if (params->local) {
         if (wr_sim_is_foreign(params->local)) return WEIR_EADDRNOTAVAIL;
         file->local = *params->local;
     }
-    if (wr_sim_is_any(&file->local)) {
-        if (is_loopback(&file->remote))
-            set_loopback(&file->local);
-        else
-            set_client(&file->local);
-    }
+    if (wr_sim_is_any(&file->local)) wr_sim_set_source(&file->local, &file->remote);
     if (file->local.port == 0) file->local.port = choose_port(sim, file->remote.port);
     bool is_self = file->local.port == file->remote.port && wr_sim_same_host(&file->local, &file->remote);
     return is_self ? WEIR_ECONNREFUSED : 0;

@@ -17,6 +17,11 @@ bool wr_sim_strikes(wr_sim *sim, enum wr_sim_fault fault)
     return strikes;
 }
 
+uint64_t wr_sim_draw(wr_sim *sim, uint64_t bound)
+{
+    return wr_random_below(&sim->random, bound);
+}
+
 int wr_sim_code(int error)
 {
     switch (error) {
@@ -24,8 +29,12 @@ int wr_sim_code(int error)
         return 2;
     case WEIR_ENOMEM:
         return 12;
+    case WEIR_EINVAL:
+        return 22;
     case WEIR_EMFILE:
         return 24;
+    case WEIR_EMSGSIZE:
+        return 90;
     case WEIR_EAFNOSUPPORT:
         return 97;
     case WEIR_EADDRINUSE:

@@ -9,7 +9,7 @@ wr_sim_file *wr_sim_file_open(wr_sim *sim, enum wr_sim_file_kind kind)
 {
     wr_sim_file *file = wr_table_take(&sim->files);
     if (!file) return NULL;
-    if (!wr_sim_events_reserve(sim, wr_table_slots(&sim->files))) {
+    if (!wr_sim_events_reserve(sim)) {
         wr_table_retire(&file->record);
         wr_table_recycle(&sim->files, &file->record);
         return NULL;
@@ -27,18 +27,13 @@ bool wr_sim_file_count(wr_sim *sim, wr_sim_file *file)
     return true;
 }
 
-static void unlist(wr_sim *sim, wr_sim_file *file)
-{
-    wr_sim_file **link = &sim->listeners;
-    while (*link && *link != file) link = &(*link)->next;
-    if (*link) *link = file->next;
-}
-
 /* What was taken from the table stays in it until its last event has come: events point at it. */
 void wr_sim_file_drop(wr_sim *sim, wr_sim_file *file)
 {
-    if (file->kind == WR_FILE_LISTENER) unlist(sim, file);
+    if (file->kind == WR_FILE_LISTENER) wr_sim_unlist(&sim->listeners, file);
+    if (file->kind == WR_FILE_DATAGRAM) wr_sim_unlist(&sim->datagram_sockets, file);
     wr_sim_pipe_clear(&file->pipe, true);
+    wr_sim_mail_clear(&file->mail);
     if (file->peer) file->peer->peer = NULL;
     if (file->socket) file->socket->file = NULL;
     if (file->counted) sim->open--;

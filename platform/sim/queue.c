@@ -79,20 +79,19 @@ void wr_sim_finish(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, int er
 
 /* ---- leased buffers ---- */
 
-uint8_t *wr_sim_lease_get(wr_sim_queue *queue)
+uint8_t *wr_sim_lease_get(wr_sim_queue *queue, size_t size)
 {
     wr_sim_own *own = queue->own;
     if (wr_sim_strikes(queue->sim, WR_FAULT_ENOMEM)) return NULL;
-    /* No pool: so each lease is an allocation, in every build, and a use after the return is seen by what watches
-     * allocations. */
-    wr_sim_lease *lease = wr_alloc(own->memory, sizeof *lease + own->buffer_size);
+    wr_sim_lease *lease = wr_alloc(own->memory, sizeof *lease + size);
     if (!lease) return NULL;
     lease->next = own->leases;
+    lease->size = size;
     own->leases = lease;
     return lease->bytes;
 }
 
-void wr_sim_lease_put(wr_sim_queue *queue, uint8_t *buffer)
+void wr_sim_lease_put(wr_sim_queue *queue, const uint8_t *buffer)
 {
     wr_sim_own *own = queue->own;
     wr_sim_lease **link = &own->leases;
@@ -100,37 +99,45 @@ void wr_sim_lease_put(wr_sim_queue *queue, uint8_t *buffer)
     wr_sim_lease *lease = *link;
     WR_SIM_RULE(lease, "a buffer that was leased is returned, once, and to its own queue");
     *link = lease->next;
-    wr_free(own->memory, lease, sizeof *lease + own->buffer_size);
+    wr_free(own->memory, lease, sizeof *lease + lease->size);
 }
 
 /* ---- delivering ---- */
 
-/* The slices of a send are the backend's until here: a kernel may read them at any time. */
+/* What is sent is the backend's until here: a kernel may read them at any time. */
 static void check_sent(wr_sim_socket *socket)
 {
-    WR_SIM_RULE(wr_sim_slices_sum(socket->sent) == socket->sent_sum,
-                "what is sent stays as it is until the completion");
+    uint64_t sum = socket->offered ? wr_sim_batch_sum(socket->offered) : wr_sim_slices_sum(socket->sent);
+    WR_SIM_RULE(sum == socket->sent_sum, "what is sent stays as it is until the completion");
     socket->sent = NULL;
+    socket->offered = NULL;
+}
+
+/* Nothing leads to the record any more. */
+static void free_socket(wr_sim_queue *queue, wr_sim_socket *socket)
+{
+    assert(!socket->done.first && !socket->queued);
+    socket->in_use = false;
+    wr_table_recycle(&queue->own->sockets, &socket->record);
 }
 
 static void deliver(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, wr_completion *out)
 {
-    *out = (wr_completion){ .op = op, .error = op->error, .system_error = op->system_error };
+    *out = wr_done_completion(op);
     if (!socket) return;
-    if (op->kind == WR_OP_SEND) check_sent(socket);
-    if (op->kind == WR_OP_RECV && op->error == 0) {
-        out->buffer = socket->last_buffer;
+    if (op->kind == WR_OP_SEND || op->kind == WR_OP_SEND_TO) check_sent(socket);
+    if ((op->kind == WR_OP_RECV || op->kind == WR_OP_RECV_FROM) && op->error == 0) {
+        if (op->kind == WR_OP_RECV)
+            out->buffer = socket->last_buffer;
+        else
+            out->datagrams = (const wr_datagram *)(const void *)socket->last_buffer;
         out->size = socket->last_size;
         socket->last_buffer = NULL;
     }
     if (op->kind == WR_OP_CONNECT && op->error == 0)
         out->connected = (wr_sock){ .slot = socket->record.slot, .generation = socket->record.generation };
-    /* Its last one: nothing leads to the record any more. */
     bool is_last = op->kind == WR_OP_CLOSE || (op->kind == WR_OP_CONNECT && op->error != 0);
-    if (!is_last) return;
-    assert(!socket->done.first && !socket->queued);
-    socket->in_use = false;
-    wr_table_recycle(&queue->own->sockets, &socket->record);
+    if (is_last) free_socket(queue, socket);
 }
 
 /* What one socket has to deliver: results first, and bytes or connections if there is room. */
@@ -149,7 +156,11 @@ static unsigned serve_socket(wr_sim_queue *queue, wr_sim_socket *socket, wr_comp
     if (count < capacity && socket->in) {
         if (socket->file->kind == WR_FILE_LISTENER)
             count += wr_sim_serve_accept(queue, socket, out + count, capacity - count);
-        else if (wr_sim_is_readable(socket->file))
+        else if (!wr_sim_is_readable(socket->file))
+            ; /* a wake-up for nothing */
+        else if (socket->file->kind == WR_FILE_DATAGRAM)
+            count += wr_sim_serve_recv_from(queue, socket, out + count);
+        else
             count += wr_sim_serve_recv(queue, socket, out + count);
     }
     bool has_more = socket->in && (socket->file->kind == WR_FILE_LISTENER ? socket->file->backlog.first != NULL
@@ -399,7 +410,7 @@ static void sim_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op)
 static void sim_cancel(wr_cq *cq, wr_op *op)
 {
     wr_sim_queue *queue = enter(cq);
-    if (op->pending && op->slot != WR_NO_SLOT) {
+    if (wr_op_has_slot(op)) {
         wr_sim_socket *socket = wr_sim_socket_at(queue->own, op->slot);
         bool is_cancellable = op->kind == WR_OP_ACCEPT || op->kind == WR_OP_CONNECT;
         WR_SIM_RULE(is_cancellable, "only accepts and connects are cancelled");
@@ -450,6 +461,53 @@ static void sim_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices)
     wr_sim_leave(queue->sim);
 }
 
+static wr_sim_socket *get_datagram_socket(wr_sim_queue *queue, wr_sock sock)
+{
+    wr_sim_socket *socket = get_socket(queue, sock);
+    WR_SIM_RULE(socket->file->kind == WR_FILE_DATAGRAM, "datagrams go over their own sockets");
+    return socket;
+}
+
+static int sim_udp_open(wr_cq *cq, const wr_udp_params *params, wr_listen_result *out)
+{
+    wr_sim_queue *queue = enter(cq);
+    int error = wr_sim_udp_open(queue->sim, params, out);
+    out->system_error = wr_sim_code(error);
+    wr_sim_leave(queue->sim);
+    return error;
+}
+
+static void sim_recv_from(wr_cq *cq, wr_sock sock, wr_op *op, uint16_t size_max)
+{
+    wr_sim_queue *queue = enter(cq);
+    wr_sim_socket *socket = get_datagram_socket(queue, sock);
+    WR_SIM_RULE(!socket->in, "a socket has one recv in flight");
+    WR_SIM_RULE(size_max > 0, "a recv_from has room for a byte");
+    wr_sim_begin(op, WR_OP_RECV_FROM, sock.slot);
+    socket->in = op;
+    socket->size_max = size_max;
+    if (wr_sim_is_readable(socket->file)) queue_socket(queue, socket);
+    wr_sim_leave(queue->sim);
+}
+
+static void sim_datagrams_return(wr_cq *cq, const wr_datagram *datagrams)
+{
+    wr_sim_queue *queue = enter(cq);
+    wr_sim_lease_put(queue, (const uint8_t *)datagrams);
+    wr_sim_leave(queue->sim);
+}
+
+static void sim_send_to(wr_cq *cq, wr_sock sock, wr_op *op, wr_send_batch *batch)
+{
+    wr_sim_queue *queue = enter(cq);
+    wr_sim_socket *socket = get_datagram_socket(queue, sock);
+    WR_SIM_RULE(!socket->out && !socket->offered, "a socket has one send in flight");
+    WR_SIM_RULE(batch->first, "a send_to has a datagram");
+    wr_sim_begin(op, WR_OP_SEND_TO, sock.slot);
+    wr_sim_send_to(queue, socket, op, batch);
+    wr_sim_leave(queue->sim);
+}
+
 static void sim_shutdown(wr_cq *cq, wr_sock sock)
 {
     wr_sim_queue *queue = enter(cq);
@@ -465,13 +523,20 @@ static void sim_close(wr_cq *cq, wr_sock sock, wr_op *op, bool reset)
     wr_sim_socket *socket = get_socket(queue, sock);
     wr_sim_begin(op, WR_OP_CLOSE, sock.slot);
     if (socket->in && socket->file->kind == WR_FILE_STREAM) wr_sim_part(queue, socket);
+    if (socket->in && socket->file->kind == WR_FILE_DATAGRAM) wr_sim_part_from(queue, socket);
     if (socket->in) wr_sim_finish(queue, socket, socket->in, WEIR_ECANCELED);
     if (socket->out) wr_sim_finish(queue, socket, socket->out, WEIR_ECANCELED);
     socket->in = socket->out = NULL;
     wr_sim_file *file = socket->file;
     wr_sim_socket_retire(socket);
     wr_sim_file_close(queue->sim, file, reset);
-    wr_sim_finish(queue, socket, op, 0);
+    /* Nothing of the socket's is to be delivered: only then may it end here. */
+    if (op->prompt && !socket->done.first && !socket->queued && wr_sim_coin(queue->sim)) {
+        op->pending = false;
+        free_socket(queue, socket);
+    } else {
+        wr_sim_finish(queue, socket, op, 0);
+    }
     wr_sim_leave(queue->sim);
 }
 
@@ -502,4 +567,8 @@ const struct wr_cq_ops wr_cq_sim = {
     .shutdown = sim_shutdown,
     .close = sim_close,
     .local = sim_local,
+    .udp_open = sim_udp_open,
+    .recv_from = sim_recv_from,
+    .datagrams_return = sim_datagrams_return,
+    .send_to = sim_send_to,
 };

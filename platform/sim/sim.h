@@ -1,6 +1,6 @@
 /* The simulator, inside. world.c has the world and its clock, event.c what is yet to come, fault.c what goes wrong,
  * trace.c what has happened, file.c and pipe.c the sockets and bytes of its "kernel"; queue.c the queue and its wait,
- * accept.c, connect.c and stream.c the operations.
+ * accept.c, connect.c, stream.c and datagram.c the operations; address.c says who has which address.
  *
  * A file is what the kernel has of a socket: a listener, or one end of a connection with the bytes on their way to it.
  * A socket is what a queue has of it: the operations in flight and those that have their result. The two know each
@@ -12,6 +12,7 @@
 #define WR_SIM_SIM_H
 
 #include "platform/common/done.h"
+#include "platform/common/lease.h"
 #include "platform/common/posts.h"
 #include "platform/common/table.h"
 #include "platform/os.h"
@@ -27,8 +28,10 @@ enum {
     WR_SIM_RETRANSMITS = 8,      /* of one segment; then it comes through */
     WR_SIM_PORT_FIRST = 32768,   /* of those that connects get */
     WR_SIM_PORT_BOUND = 49152,   /* and from here on, listeners */
+    WR_SIM_PORT_LISTS = 256,
 };
 
+typedef struct wr_sim_datagram wr_sim_datagram;
 typedef struct wr_sim_file wr_sim_file;
 typedef struct wr_sim_queue wr_sim_queue;
 typedef struct wr_sim_segment wr_sim_segment;
@@ -46,12 +49,16 @@ enum wr_sim_event_kind {
     WR_EVENT_SYN,     /* its connect reaches the other side */
     WR_EVENT_ANSWER,  /* the answer to that reaches it */
     WR_EVENT_KINDS,
+    WR_EVENT_DATAGRAM = WR_EVENT_KINDS, /* a datagram is where it was sent to: as many of these as are on their way */
 };
 
 typedef struct wr_sim_event {
     uint64_t due_ns;
     uint64_t serial; /* makes the order total */
-    wr_sim_file *file;
+    union {
+        wr_sim_file *file;
+        wr_sim_datagram *datagram; /* WR_EVENT_DATAGRAM */
+    };
     uint32_t order; /* drawn: shuffles what is due at the same time */
     uint32_t kind;  /* enum wr_sim_event_kind */
 } wr_sim_event;
@@ -63,7 +70,7 @@ typedef struct wr_sim_events {
     uint64_t serial;
 } wr_sim_events;
 
-/* ---- the kernel (file.c, pipe.c) ---- */
+/* ---- the kernel (file.c, pipe.c, datagram.c) ---- */
 
 enum wr_sim_file_kind {
     WR_FILE_FREE,
@@ -71,6 +78,7 @@ enum wr_sim_file_kind {
     WR_FILE_LISTENER,
     WR_FILE_CONNECTING,
     WR_FILE_STREAM,
+    WR_FILE_DATAGRAM,
 };
 
 /* Bytes on their way, or arrived and not yet read. */
@@ -99,6 +107,21 @@ typedef struct wr_sim_backlog {
     uint32_t count, max;
 } wr_sim_backlog;
 
+/* A datagram, on its way, or arrived and not yet read. */
+struct wr_sim_datagram {
+    wr_sim_datagram *next;
+    wr_addr from, to;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
+/* Those that have come to a socket. */
+typedef struct wr_sim_mail {
+    wr_sim_datagram *first, *last;
+    uint32_t count;
+    uint32_t held, room; /* bytes */
+} wr_sim_mail;
+
 struct wr_sim_file {
     wr_record record;
     uint8_t kind;      /* enum wr_sim_file_kind */
@@ -118,13 +141,22 @@ struct wr_sim_file {
     wr_sim_queue *queue;
     wr_sim_file *peer; /* STREAM: the other end, while it is there */
     wr_sim_pipe pipe;
-    wr_sim_file *next;     /* in the backlog, or the next listener */
+    wr_sim_file *next;     /* in the backlog, or the next one that is bound */
     wr_sim_file *listener; /* in whose backlog it stands */
     wr_sim_backlog backlog;
     wr_sim_file *target; /* CONNECTING over a Unix-domain socket: the listener, if it is still that one */
     uint32_t target_generation;
     char *path; /* of a Unix-domain listener */
+    /* DATAGRAM: */
+    wr_sim_mail mail;
+    wr_addr spoken_to; /* where the last one that came was sent to */
+    uint32_t order;    /* of the events of what it sends: what is sent and due together stays in order */
 };
+
+/* Files with an address of their own, in lists by port. */
+typedef struct wr_sim_bound {
+    wr_sim_file *by_port[WR_SIM_PORT_LISTS];
+} wr_sim_bound;
 
 /* ---- queues (queue.c) ---- */
 
@@ -135,13 +167,17 @@ struct wr_sim_socket {
     wr_op *out;            /* pending send or connect */
     const wr_slice *slice; /* of `out`: the first that is not wholly sent */
     uint32_t slice_done;
-    bool queued; /* in a list of ready ones */
+    wr_send_batch *batch; /* of a pending send_to */
+    uint16_t size_max;    /* of a pending recv_from */
+    bool queued;          /* in a list of ready ones */
     bool in_use;
-    bool begun;           /* the accept has delivered something since its submit */
-    wr_done done;         /* operations that have their result, in order */
-    const wr_slice *sent; /* of the send whose result is not yet delivered, */
-    uint64_t sent_sum;    /* to see that it stays as it is until then */
-    uint8_t *last_buffer; /* of a recv that has its bytes from before the close */
+    bool begun;                 /* the accept has delivered something since its submit */
+    bool submitting;            /* a send, at this moment */
+    wr_done done;               /* operations that have their result, in order */
+    const wr_slice *sent;       /* of the send whose result is not yet delivered, */
+    const wr_datagram *offered; /* or of the send_to, */
+    uint64_t sent_sum;          /* to see that it stays as it is until then */
+    uint8_t *last_buffer;       /* of a recv or recv_from that has what came before the close */
     uint32_t last_size;
 };
 
@@ -149,6 +185,7 @@ struct wr_sim_socket {
 typedef struct wr_sim_lease wr_sim_lease;
 struct wr_sim_lease {
     wr_sim_lease *next;
+    size_t size;
     _Alignas(16) uint8_t bytes[];
 };
 
@@ -192,7 +229,8 @@ struct wr_sim {
     uint64_t chances[WR_FAULTS]; /* opportunities so far */
     wr_sim_events events;
     wr_table files;
-    wr_sim_file *listeners;
+    wr_sim_bound listeners, datagram_sockets;
+    uint32_t flying; /* datagrams */
     wr_sim_queue *queues;
     wr_sim_cut_pair *cuts;
     uint32_t cut_count, cut_room;
@@ -231,11 +269,17 @@ uint64_t wr_sim_latency_ns(wr_sim *sim);
 
 /* event.c */
 
-/* wr_sim_events_reserve: room for the events of so many files. False: no memory. */
-bool wr_sim_events_reserve(wr_sim *sim, uint32_t files);
+/* wr_sim_events_reserve: room for the events of all files, and of all datagrams on their way. False: no memory. */
+bool wr_sim_events_reserve(wr_sim *sim);
+
+/* wr_sim_draw_order: for events that are due at the same time as others. */
+uint32_t wr_sim_draw_order(wr_sim *sim);
 
 /* wr_sim_schedule: nothing, if the file has one of that kind already. */
 void wr_sim_schedule(wr_sim *sim, wr_sim_file *file, enum wr_sim_event_kind kind, uint64_t due_ns);
+
+/* wr_sim_schedule_datagram: there is room for it. */
+void wr_sim_schedule_datagram(wr_sim *sim, wr_sim_datagram *datagram, uint64_t due_ns, uint32_t order);
 
 static inline bool wr_sim_is_scheduled(const wr_sim_file *file, enum wr_sim_event_kind kind)
 {
@@ -244,6 +288,9 @@ static inline bool wr_sim_is_scheduled(const wr_sim_file *file, enum wr_sim_even
 
 /* wr_sim_run_event: takes the next one, which is there, and does it. */
 void wr_sim_run_event(wr_sim *sim);
+
+/* wr_sim_events_free: the world ends; so do datagrams on their way. */
+void wr_sim_events_free(wr_sim *sim);
 
 /* file.c */
 
@@ -287,7 +334,7 @@ void wr_sim_resume(wr_sim *sim, wr_sim_file *file);
 
 static inline bool wr_sim_is_readable(const wr_sim_file *file)
 {
-    return file->pipe.unread > 0 || file->pipe.ended || file->error != 0;
+    return file->pipe.unread > 0 || file->pipe.ended || file->error != 0 || file->mail.first;
 }
 
 /* fault.c */
@@ -318,6 +365,13 @@ enum wr_sim_note {
     WR_NOTE_CUT,
     WR_NOTE_HEAL,
     WR_NOTE_STEP,
+    WR_NOTE_OPEN,
+    WR_NOTE_SEND_TO,
+    WR_NOTE_DATAGRAM,
+    WR_NOTE_READ_MAIL,
+    WR_NOTE_OVERFLOW,
+    WR_NOTE_NOBODY,
+    WR_NOTE_CUT_OFF,
 };
 
 /* wr_sim_note: adds to the trace; `file` may be NULL. */
@@ -325,6 +379,10 @@ void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, ui
 
 /* wr_sim_note_cut: the same for WR_NOTE_CUT and WR_NOTE_HEAL; `a` NULL: every cut, `b` NULL: all other hosts. */
 void wr_sim_note_cut(wr_sim *sim, enum wr_sim_note note, const wr_addr *a, const wr_addr *b);
+
+/* wr_sim_note_datagram: the same of a datagram of that size, and whom it comes from or goes to. */
+void wr_sim_note_datagram(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint32_t size,
+                          const wr_addr *peer);
 
 /* wr_sim_sum: a checksum of bytes, going on from `sum`. */
 uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size);
@@ -357,8 +415,42 @@ void wr_sim_begin(wr_op *op, enum wr_op_kind kind, uint32_t slot);
 void wr_sim_finish(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, int error);
 
 /* wr_sim_lease_get: a buffer; NULL when there is no memory. */
-uint8_t *wr_sim_lease_get(wr_sim_queue *queue);
-void wr_sim_lease_put(wr_sim_queue *queue, uint8_t *buffer);
+uint8_t *wr_sim_lease_get(wr_sim_queue *queue, size_t size);
+void wr_sim_lease_put(wr_sim_queue *queue, const uint8_t *buffer);
+
+/* address.c */
+
+/* wr_sim_is_any: 0.0.0.0 or [::], which stand for all addresses of a host. */
+bool wr_sim_is_any(const wr_addr *addr);
+
+/* wr_sim_is_foreign: an address that no host of the simulator has. */
+bool wr_sim_is_foreign(const wr_addr *addr);
+
+bool wr_sim_is_loopback(const wr_addr *addr);
+void wr_sim_set_loopback(wr_addr *addr);
+
+/* wr_sim_set_source: the host from which those who say nothing of it speak to `remote`. */
+void wr_sim_set_source(wr_addr *local, const wr_addr *remote);
+
+/* wr_sim_has_folder: whether there is such a folder. */
+bool wr_sim_has_folder(const char *path);
+
+/* wr_sim_takes_ipv4: whether the bound file speaks with IPv4 peers. */
+bool wr_sim_takes_ipv4(const wr_sim_file *file);
+
+static inline wr_sim_file **wr_sim_bound_at(wr_sim_bound *bound, uint16_t port)
+{
+    return &bound->by_port[port % WR_SIM_PORT_LISTS];
+}
+
+/* wr_sim_open_bound: a new file of that kind, with an address that none of `bound` has, and in their list. */
+int wr_sim_open_bound(wr_sim *sim, enum wr_sim_file_kind kind, wr_sim_bound *bound, const wr_listen_params *params,
+                      wr_listen_result *out);
+void wr_sim_unlist(wr_sim_bound *bound, const wr_sim_file *file);
+
+/* wr_sim_count_bound: how many share the best match for the address; wr_sim_get_bound: one of these, by its number. */
+uint32_t wr_sim_count_bound(wr_sim_bound *bound, const wr_addr *addr, const char *path);
+wr_sim_file *wr_sim_get_bound(wr_sim_bound *bound, const wr_addr *addr, const char *path, uint64_t number);
 
 /* accept.c */
 int wr_sim_listen(wr_sim *sim, const wr_listen_params *params, wr_listen_result *out);
@@ -366,15 +458,6 @@ unsigned wr_sim_serve_accept(wr_sim_queue *queue, wr_sim_socket *socket, wr_comp
 
 /* wr_sim_find_listener: of several that share the port, the seed chooses. NULL: nobody. */
 wr_sim_file *wr_sim_find_listener(wr_sim *sim, const wr_addr *addr, const char *path);
-
-/* wr_sim_is_any: 0.0.0.0 or [::]. */
-bool wr_sim_is_any(const wr_addr *addr);
-
-/* wr_sim_is_foreign: an address that no host of the simulator has. */
-bool wr_sim_is_foreign(const wr_addr *addr);
-
-/* wr_sim_has_folder: whether there is such a folder. */
-bool wr_sim_has_folder(const char *path);
 
 /* connect.c */
 void wr_sim_connect(wr_sim_queue *queue, const wr_connect_params *params, wr_op *op);
@@ -394,5 +477,24 @@ void wr_sim_part(wr_sim_queue *queue, wr_sim_socket *socket);
 
 /* wr_sim_slices_sum: a checksum of the first WR_SIM_SUM_MAX bytes. */
 uint64_t wr_sim_slices_sum(const wr_slice *slices);
+
+/* datagram.c */
+int wr_sim_udp_open(wr_sim *sim, const wr_udp_params *params, wr_listen_result *out);
+void wr_sim_send_to(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, wr_send_batch *batch);
+unsigned wr_sim_serve_recv_from(wr_sim_queue *queue, wr_sim_socket *socket, wr_completion *out);
+
+/* wr_sim_part_from: as wr_sim_part, of a recv_from. */
+void wr_sim_part_from(wr_sim_queue *queue, wr_sim_socket *socket);
+
+/* wr_sim_push_datagrams: offers the rest of the pending send_to. */
+void wr_sim_push_datagrams(wr_sim *sim, wr_sim_file *file);
+
+/* wr_sim_deliver: the datagram is where it was sent to. */
+void wr_sim_deliver(wr_sim *sim, wr_sim_datagram *datagram);
+
+void wr_sim_mail_clear(wr_sim_mail *mail);
+
+/* wr_sim_batch_sum: a checksum of the datagrams, and of their first WR_SIM_SUM_MAX bytes. */
+uint64_t wr_sim_batch_sum(const wr_datagram *datagrams);
 
 #endif

@@ -25,6 +25,11 @@ static void finish_send(wr_sim_file *file, int error)
     wr_op *op = socket->out;
     socket->out = NULL;
     socket->slice = NULL;
+    if (error == 0 && socket->submitting && op->prompt && wr_sim_coin(file->queue->sim)) {
+        socket->sent = NULL;
+        op->pending = false;
+        return;
+    }
     wr_sim_finish(file->queue, socket, op, error);
 }
 
@@ -88,10 +93,12 @@ void wr_sim_send(wr_sim_queue *queue, wr_sim_socket *socket, wr_op *op, const wr
     socket->slice = socket->sent = slices;
     socket->slice_done = 0;
     socket->sent_sum = wr_sim_slices_sum(slices);
+    socket->submitting = true;
     if (socket->file->error)
         finish_send(socket->file, socket->file->error);
     else
         wr_sim_push(queue->sim, socket->file);
+    socket->submitting = false;
 }
 
 void wr_sim_shutdown(wr_sim *sim, wr_sim_file *file)
@@ -109,7 +116,7 @@ unsigned wr_sim_serve_recv(wr_sim_queue *queue, wr_sim_socket *socket, wr_comple
     wr_sim_file *file = socket->file;
     *out = (wr_completion){ .op = socket->in };
     if (file->pipe.unread > 0) {
-        uint8_t *buffer = wr_sim_lease_get(queue);
+        uint8_t *buffer = wr_sim_lease_get(queue, queue->own->buffer_size);
         if (buffer) {
             out->buffer = buffer;
             out->size = wr_sim_pipe_read(queue->sim, file, buffer, queue->own->buffer_size);
@@ -130,7 +137,7 @@ void wr_sim_part(wr_sim_queue *queue, wr_sim_socket *socket)
 {
     wr_sim_file *file = socket->file;
     if (file->pipe.unread == 0 || !wr_sim_coin(queue->sim)) return;
-    socket->last_buffer = wr_sim_lease_get(queue);
+    socket->last_buffer = wr_sim_lease_get(queue, queue->own->buffer_size);
     if (!socket->last_buffer) return;
     socket->last_size = wr_sim_pipe_read(queue->sim, file, socket->last_buffer, queue->own->buffer_size);
     wr_op *op = socket->in;

@@ -24,13 +24,21 @@ uint64_t wr_sim_sum(uint64_t sum, const void *bytes, size_t size)
     return sum;
 }
 
-static const char *const fault_names[WR_FAULTS] = {
-    "partial", "loss", "reset", "refuse", "EMFILE", "ENOBUFS", "ENOMEM"
-};
+static const char *const fault_names[WR_FAULTS] = { "partial",
+                                                    "loss",
+                                                    "reset",
+                                                    "refuse",
+                                                    "EMFILE",
+                                                    "ENOBUFS",
+                                                    "ENOMEM",
+                                                    "a datagram is lost",
+                                                    "a datagram comes twice",
+                                                    "a datagram comes late",
+                                                    "resolve" };
 
 typedef struct wr_note_words {
     const char *verb; /* NULL: not in the text */
-    const char *unit; /* of the number; NULL: not said */
+    const char *unit; /* of the number; NULL: not said. Of a datagram: what leads to the peer */
 } wr_note_words;
 
 static const wr_note_words words[] = {
@@ -54,6 +62,13 @@ static const wr_note_words words[] = {
     [WR_NOTE_CUT] = { NULL, NULL }, /* they tell of hosts */
     [WR_NOTE_HEAL] = { NULL, NULL },
     [WR_NOTE_STEP] = { NULL, NULL },
+    [WR_NOTE_OPEN] = { "opens", NULL },
+    [WR_NOTE_SEND_TO] = { "sends", "to" }, /* a datagram, to or from somebody */
+    [WR_NOTE_DATAGRAM] = { "gets", "from" },
+    [WR_NOTE_READ_MAIL] = { "reads", "datagrams" },
+    [WR_NOTE_OVERFLOW] = { "has no room for", "from" },
+    [WR_NOTE_NOBODY] = { "network: nobody takes", "to" },
+    [WR_NOTE_CUT_OFF] = { "network: a cut swallows", "to" },
 };
 
 static void format_end(const wr_addr *addr, char *text, size_t capacity)
@@ -76,18 +91,25 @@ static void tell_line(wr_sim *sim, const char *what)
     sim->options.trace(line, sim->options.trace_data);
 }
 
+enum { WHO_SIZE = 2 * WR_IP_TEXT_MAX + 40 };
+
+static void format_file(const wr_sim_file *file, char *text)
+{
+    char local[WR_IP_TEXT_MAX + 8], remote[WR_IP_TEXT_MAX + 8];
+    text[0] = 0;
+    if (!file) return;
+    format_end(&file->local, local, sizeof local);
+    format_end(&file->remote, remote, sizeof remote);
+    if (file->kind == WR_FILE_LISTENER || file->kind == WR_FILE_DATAGRAM)
+        (void)snprintf(text, WHO_SIZE, "#%" PRIu32 " %s ", file->number, local);
+    else
+        (void)snprintf(text, WHO_SIZE, "#%" PRIu32 " %s (to %s) ", file->number, local, remote);
+}
+
 static void tell(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
 {
-    char line[320], who[2 * WR_IP_TEXT_MAX + 40] = "", what[64] = "";
-    if (file) {
-        char local[WR_IP_TEXT_MAX + 8], remote[WR_IP_TEXT_MAX + 8];
-        format_end(&file->local, local, sizeof local);
-        format_end(&file->remote, remote, sizeof remote);
-        if (file->kind == WR_FILE_LISTENER)
-            (void)snprintf(who, sizeof who, "#%" PRIu32 " %s ", file->number, local);
-        else
-            (void)snprintf(who, sizeof who, "#%" PRIu32 " %s (to %s) ", file->number, local, remote);
-    }
+    char line[320], who[WHO_SIZE], what[64] = "";
+    format_file(file, who);
     if (note == WR_NOTE_FAULT)
         (void)snprintf(what, sizeof what, " %s", fault_names[number]);
     else if (words[note].unit)
@@ -96,12 +118,30 @@ static void tell(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, ui
     tell_line(sim, line);
 }
 
-void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
+static void mix_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
 {
     uint64_t hash = mix(sim->trace_hash, sim->now_ns);
     hash = mix(hash, (uint64_t)note << 32 | (file ? file->number : 0));
     sim->trace_hash = mix(hash, number);
+}
+
+void wr_sim_note(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint64_t number)
+{
+    mix_note(sim, note, file, number);
     if (sim->options.trace && words[note].verb) tell(sim, note, file, number);
+}
+
+void wr_sim_note_datagram(wr_sim *sim, enum wr_sim_note note, const wr_sim_file *file, uint32_t size,
+                          const wr_addr *peer)
+{
+    mix_note(sim, note, file, wr_sim_sum((uint64_t)size << 16 | peer->port, peer->ip, sizeof peer->ip));
+    if (!sim->options.trace) return;
+    char line[320], who[WHO_SIZE], end[WR_IP_TEXT_MAX + 8];
+    format_file(file, who);
+    format_end(peer, end, sizeof end);
+    (void)snprintf(line, sizeof line, "%s%s %" PRIu32 " bytes %s %s", who, words[note].verb, size, words[note].unit,
+                   end);
+    tell_line(sim, line);
 }
 
 void wr_sim_note_cut(wr_sim *sim, enum wr_sim_note note, const wr_addr *a, const wr_addr *b)

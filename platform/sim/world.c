@@ -70,7 +70,7 @@ void wr_sim_destroy(wr_sim *sim)
     }
     check_files_gone(sim);
     wr_table_destroy(&sim->files);
-    free(sim->events.heap);
+    wr_sim_events_free(sim);
     free(sim->cuts);
     wr_cond_destroy(&sim->changed);
     wr_mutex_destroy(&sim->lock);

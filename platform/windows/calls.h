@@ -15,7 +15,9 @@ typedef struct wr_calls {
     LPFN_WSARECV wsa_recv;
     LPFN_WSASEND wsa_send;
     LPFN_WSAGETOVERLAPPEDRESULT wsa_result;
+    LPFN_WSASENDTO wsa_send_to;
     LPFN_RECV recv;
+    LPFN_RECVFROM recv_from;
     LPFN_GETPEERNAME getpeername;
     LPFN_GETSOCKOPT getsockopt;
     LPFN_SETSOCKOPT setsockopt;

@@ -1,12 +1,20 @@
 #include "platform/windows/socket.h"
 
 #include <assert.h>
+#include <limits.h>
 
 #include "platform/error_map.h"
 #include "platform/windows/calls.h"
 
+/* mingw-w64 10 does not have all of these. */
 #ifndef SO_REUSE_UNICASTPORT
-#define SO_REUSE_UNICASTPORT 0x3007 /* mingw-w64 10 does not have it */
+#define SO_REUSE_UNICASTPORT 0x3007
+#endif
+#ifndef SIO_UDP_CONNRESET
+#define SIO_UDP_CONNRESET _WSAIOW(IOC_VENDOR, 12)
+#endif
+#ifndef SIO_UDP_NETRESET
+#define SIO_UDP_NETRESET _WSAIOW(IOC_VENDOR, 15)
 #endif
 
 /* ---- sockets ---- */
@@ -16,20 +24,26 @@ static bool set_option(SOCKET os, int level, int option, int value)
     return setsockopt(os, level, option, (const char *)&value, sizeof value) == 0;
 }
 
-/* A server that gathers its writes has no use for Nagle's delay; without the option there is a delay, not a failure. */
-int wr_socket_create(int family, SOCKET *out)
+static int create(int family, int type, int protocol, SOCKET *out)
 {
-    u_long on = 1; /* the zero-byte receive says when to read, and the read must then not block */
-    SOCKET os = WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    u_long on = 1; /* the receive of no bytes says when to read, and the read must then not block */
+    SOCKET os = WSASocketW(family, type, protocol, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
     if (os == INVALID_SOCKET) return WSAGetLastError();
     if (ioctlsocket(os, (long)FIONBIO, &on) != 0) {
         int error = WSAGetLastError();
         (void)closesocket(os);
         return error;
     }
-    (void)set_option(os, IPPROTO_TCP, TCP_NODELAY, 1);
     *out = os;
     return 0;
+}
+
+/* A server that gathers its writes has no use for Nagle's delay; without the option there is a delay, not a failure. */
+int wr_socket_create(int family, SOCKET *out)
+{
+    int error = create(family, SOCK_STREAM, IPPROTO_TCP, out);
+    if (error == 0) (void)set_option(*out, IPPROTO_TCP, TCP_NODELAY, 1);
+    return error;
 }
 
 static int open_socket(const wr_addr *addr, SOCKET *out)
@@ -90,6 +104,46 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     if (bind_to(os, &params->local) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
     if (listen(os, system_backlog(params->backlog)) != 0)
         return listen_failed(out, WR_STEP_LISTEN, WSAGetLastError(), os);
+    wr_socket_local(os, &out->bound);
+    out->socket.os = (intptr_t)os;
+    return 0;
+}
+
+/* ---- datagrams ---- */
+
+/* A receive is not to fail for what the network says of an earlier send, which is about one peer among many. Where that
+ * cannot be switched off, the backend takes no notice of it. */
+static void be_deaf_to_peers(SOCKET os)
+{
+    BOOL off = FALSE;
+    DWORD got;
+    (void)WSAIoctl(os, SIO_UDP_CONNRESET, &off, sizeof off, NULL, 0, &got, NULL, NULL);
+    (void)WSAIoctl(os, SIO_UDP_NETRESET, &off, sizeof off, NULL, 0, &got, NULL, NULL);
+}
+
+/* The kernel's buffers are a wish. The port is this socket's alone, as for a listener. */
+static bool configure_udp(SOCKET os, const wr_udp_params *params)
+{
+    int receive = params->receive_bytes < INT_MAX ? (int)params->receive_bytes : INT_MAX;
+    int send = params->send_bytes < INT_MAX ? (int)params->send_bytes : INT_MAX;
+    if (receive) (void)set_option(os, SOL_SOCKET, SO_RCVBUF, receive);
+    if (send) (void)set_option(os, SOL_SOCKET, SO_SNDBUF, send);
+    be_deaf_to_peers(os);
+    if (!set_option(os, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)) return false;
+    return params->local.family != WR_FAMILY_IPV6 || set_option(os, IPPROTO_IPV6, IPV6_V6ONLY, params->ipv6_only);
+}
+
+int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
+{
+    const wr_endpoint local = { .addr = params->local };
+    SOCKET os = INVALID_SOCKET;
+    assert(!params->shared_port);
+    *out = (wr_listen_result){ .step = WR_STEP_NONE };
+    int error =
+        wr_calls_get() ? create(wr_sockaddr_family(&params->local), SOCK_DGRAM, IPPROTO_UDP, &os) : WSAGetLastError();
+    if (error) return listen_failed(out, WR_STEP_SOCKET, error, INVALID_SOCKET);
+    if (!configure_udp(os, params)) return listen_failed(out, WR_STEP_SOCKET, WSAGetLastError(), os);
+    if (bind_to(os, &local) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
     wr_socket_local(os, &out->bound);
     out->socket.os = (intptr_t)os;
     return 0;

@@ -1,4 +1,5 @@
-/* What the IOCP backend asks of Winsock beside overlapped calls: sockets, listening, opening a stream, closing.
+/* What the IOCP backend asks of Winsock beside overlapped calls: sockets, listening, opening a stream or a UDP socket,
+ * closing.
  *
  * All sockets are overlapped, non-blocking and not inherited. There are no Unix-domain ones: Wine has none, and those
  * of Windows know neither AcceptEx nor ConnectEx. */
@@ -13,6 +14,9 @@ int wr_socket_create(int family, SOCKET *out);
 
 /* wr_socket_listen: wr_cq_listen on this system; out->socket.os is the SOCKET. Without shared_port. [any] */
 int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out);
+
+/* wr_socket_udp_open: wr_cq_udp_open on this system. Without shared_port. [any] */
+int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out);
 
 /* wr_socket_open: a stream socket for `params`, bound to its local address, or to any, as ConnectEx requires. 0, or the
  * system's code. [any] */

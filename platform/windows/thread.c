@@ -118,6 +118,11 @@ void wr_thread_join(wr_thread *thread)
     (void)CloseHandle(thread->os);
 }
 
+void wr_thread_detach(wr_thread *thread)
+{
+    (void)CloseHandle(thread->os);
+}
+
 unsigned wr_os_cores(void)
 {
     DWORD_PTR own = 0, all;

@@ -213,3 +213,75 @@ Test(address, without_a_text_or_a_place_there_is_nothing_to_do)
     cr_assert_eq(weir_address_parse(NULL, "127.0.0.1:7777", &why), WEIR_EINVAL);
     cr_assert_eq(weir_address_parse(&address, NULL, &why), WEIR_EINVAL);
 }
+
+/* ---- names, where they may stand ---- */
+
+static const struct {
+    const char *text;
+    const char *name; /* "": numeric */
+    uint16_t port;
+} remotes[] = {
+    { "127.0.0.1:80", "", 80 },
+    { "[::1]:81", "", 81 },
+    { "localhost:7000", "localhost", 7000 },
+    { "db.internal:1", "db.internal", 1 },
+    { "DB-2.Internal.:65535", "DB-2.Internal.", 65535 },
+    { "my_service_1:0", "my_service_1", 0 },
+    { "xn--mnchen-3ya.example:80", "xn--mnchen-3ya.example", 80 },
+    { "1.2.3.example:80", "1.2.3.example", 80 },
+    { "a:80", "a", 80 },
+};
+
+Test(remote_address, is_numeric_or_a_name_with_a_port)
+{
+    for (size_t i = 0; i < COUNT(remotes); i++) {
+        wr_endpoint endpoint;
+        char name[WR_NAME_MAX + 1];
+        const char *why = "";
+        cr_assert_eq(wr_address_parse_remote(&endpoint, name, remotes[i].text, &why), 0, "%s: %s", remotes[i].text,
+                     why);
+        cr_assert_str_eq(name, remotes[i].name);
+        cr_assert_eq(endpoint.addr.port, remotes[i].port);
+        cr_assert_eq(endpoint.addr.family == WR_FAMILY_NONE, name[0] != 0);
+    }
+}
+
+Test(remote_address, is_refused_with_a_sentence_where_it_is_neither)
+{
+    static const struct {
+        const char *text, *word;
+    } bad[] = {
+        { "", "empty" },
+        { "localhost", "no port" },
+        { "localhost:", "no port" },
+        { "localhost:http", "not a number" },
+        { "localhost:65536", "above 65535" },
+        { "localhost:80x", "something follows" },
+        { "local host:80", "neither" },
+        { "-dash:80", "neither" },
+        { "a..b:80", "neither" },
+        { ".a:80", "neither" },
+        { "m\xc3\xbcnchen:80", "neither" },
+        { "a/b:80", "neither" },
+        { "a:b:80", "more than one" },
+        { "1.2.3:80", "not an IPv4 address" },
+        { "[db]:80", "only an IPv6 address" },
+        { ":80", "no address" },
+        { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:80", "63 bytes" },
+    };
+    wr_endpoint endpoint;
+    char name[WR_NAME_MAX + 1], text[300];
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        const char *why = "";
+        cr_expect_eq(wr_address_parse_remote(&endpoint, name, bad[i].text, &why), WEIR_EADDRESS, "%s", bad[i].text);
+        cr_expect_not_null(strstr(why, bad[i].word), "%s: %s", bad[i].text, why);
+    }
+    for (size_t length = 252; length <= 256; length++) {
+        const char *why = "";
+        for (size_t i = 0; i < length; i++) text[i] = i % 50 == 49 ? '.' : 'n';
+        memcpy(text + length, ":80", 4);
+        int error = wr_address_parse_remote(&endpoint, name, text, &why);
+        cr_assert_eq(error, length <= WR_NAME_MAX ? 0 : WEIR_EADDRESS, "%u: %s", (unsigned)length, why);
+        if (error) cr_assert_not_null(strstr(why, "253"));
+    }
+}

@@ -260,7 +260,7 @@ Test(connector_end, connected_to_itself_counts_as_refused)
 
 Test(connector_end, refuses_options_that_make_no_sense_and_says_which)
 {
-    static const char *const bad[] = { "", "127.0.0.1", "localhost:80", "127.0.0.1:65536", "[::1]", "unix:" };
+    static const char *const bad[] = { "", "127.0.0.1", "local host:80", "127.0.0.1:65536", "[::1]", "unix:" };
     const weir_address six = local_address("[::1]:0"), four = local_address("127.0.0.1:0"), none = { 0 };
     world w = { .no_listener = true, .runtime_options.workers = 2 };
     world_start(&w);

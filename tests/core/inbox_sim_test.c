@@ -159,14 +159,16 @@ static weir_sim_options hostile(uint64_t seed)
 
 Test(inbox_sim, nothing_is_lost_on_a_slow_network_and_it_repeats, .timeout = 60)
 {
+    unsigned full = 0;
     for (uint64_t seed = 1; seed <= 5; seed++) {
         weir_sim_options network = hostile(seed);
         play first = run(&network), second = run(&network);
         cr_assert_eq(first.whole, CLIENTS, "seed %d: %u of %u", (int)seed, first.whole, CLIENTS);
         cr_assert_eq(first.lines, CLIENTS * LINES);
         cr_assert_eq(first.hash, second.hash);
-        cr_assert_gt(first.most_bytes, MAX, "it was never full");
+        full += first.most_bytes > MAX;
     }
+    cr_assert_gt(full, 0, "it was never full");
 }
 
 Test(inbox_sim, every_open_has_its_close_when_connections_are_reset_and_memory_fails, .timeout = 60)

@@ -15,7 +15,7 @@ typedef struct counted {
 
 typedef struct box {
     counted memory;
-    wr_pool chunks;
+    wr_segments segments;
     wr_outbox outbox;
 } box;
 
@@ -33,10 +33,10 @@ static void counted_free(wr_memory *memory, void *block, size_t size)
     free(block);
 }
 
-static void box_open(box *b, uint32_t keep)
+static void box_open(box *b, bool keep)
 {
     *b = (box){ .memory = { .base = { .alloc = counted_alloc, .free = counted_free }, .left = -1 } };
-    wr_pool_init(&b->chunks, &b->memory.base, WR_CHUNK_SIZE, keep);
+    wr_segments_init(&b->segments, &b->memory.base, keep);
 }
 
 static uint64_t used(const box *b)
@@ -46,22 +46,22 @@ static uint64_t used(const box *b)
 
 static void box_close(box *b)
 {
-    wr_outbox_landed(&b->outbox, &b->chunks);
-    wr_outbox_drop_waiting(&b->outbox, &b->chunks);
+    wr_outbox_landed(&b->outbox, &b->segments);
+    wr_outbox_drop_waiting(&b->outbox, &b->segments);
     cr_assert_eq(b->outbox.bytes, 0);
-    wr_pool_destroy(&b->chunks);
+    wr_segments_destroy(&b->segments);
     cr_assert_eq(used(b), 0, "%llu bytes leaked", (unsigned long long)used(b));
 }
 
 static void copy(box *b, const void *bytes, uint32_t size)
 {
-    cr_assert_eq(wr_outbox_copy(&b->outbox, &b->chunks, bytes, size), 0);
+    cr_assert_eq(wr_outbox_copy(&b->outbox, &b->segments, bytes, size), 0);
 }
 
 static void share(box *b, const void *bytes, uint32_t size)
 {
     weir_buf *buf = weir_buf_copy(bytes, size);
-    cr_assert_eq(wr_outbox_share(&b->outbox, &b->chunks, buf), 0);
+    cr_assert_eq(wr_outbox_share(&b->outbox, &b->segments, buf), 0);
     weir_buf_release(buf);
 }
 
@@ -78,7 +78,7 @@ static size_t drain(box *b, uint8_t *out, size_t room)
             total += slice->size;
             batch += slice->size;
         }
-        cr_assert_eq(wr_outbox_landed(&b->outbox, &b->chunks), batch);
+        cr_assert_eq(wr_outbox_landed(&b->outbox, &b->segments), batch);
     }
     return total;
 }
@@ -95,10 +95,10 @@ static void fill(uint8_t *bytes, size_t size)
 Test(outbox, an_empty_one_has_nothing_to_launch_and_holds_nothing)
 {
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     cr_assert_null(wr_outbox_launch(&b.outbox));
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), 0);
-    cr_assert_eq(wr_outbox_drop_waiting(&b.outbox, &b.chunks), 0);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), 0);
+    cr_assert_eq(wr_outbox_drop_waiting(&b.outbox, &b.segments), 0);
     cr_assert_eq(used(&b), 0);
     box_close(&b);
 }
@@ -136,7 +136,7 @@ Test(outbox, copies_and_buffers_of_every_size_come_out_in_order)
 Test(outbox, small_copies_share_a_chunk)
 {
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     for (int i = 0; i < 100; i++) copy(&b, "0123456789", 10);
     cr_assert_eq(used(&b), WR_CHUNK_SIZE);
     const wr_slice *slices = wr_outbox_launch(&b.outbox);
@@ -150,7 +150,7 @@ Test(outbox, small_buffers_between_small_copies_do_not_cost_a_chunk_each)
 {
     enum { PAIRS = 1000 };
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     for (int i = 0; i < PAIRS; i++) {
         copy(&b, "copied to one", 13);
         share(&b, "sent to all of them", 19);
@@ -167,7 +167,7 @@ Test(outbox, what_is_large_is_accounted_too)
 {
     static uint8_t bytes[1 << 20];
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     copy(&b, bytes, sizeof bytes);
     cr_assert_geq(used(&b), sizeof bytes);
     cr_assert_leq(used(&b), sizeof bytes + 256);
@@ -178,7 +178,7 @@ Test(outbox, an_empty_outbox_holds_no_memory)
 {
     static uint8_t bytes[100000], out[300000];
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     for (int round = 0; round < 3; round++) {
         copy(&b, bytes, 10);
         copy(&b, bytes, sizeof bytes);
@@ -198,7 +198,7 @@ Test(outbox, a_batch_is_cut_at_its_largest_size)
     static uint8_t bytes[PART];
     box b;
     size_t total = 0;
-    box_open(&b, 0);
+    box_open(&b, false);
     for (int i = 0; i < PARTS; i++) share(&b, bytes, PART);
     for (const wr_slice *slices; (slices = wr_outbox_launch(&b.outbox));) {
         size_t batch = 0;
@@ -206,7 +206,7 @@ Test(outbox, a_batch_is_cut_at_its_largest_size)
         cr_assert_leq(batch, WR_SEND_BATCH_MAX);
         total += batch;
         if (total < TOTAL) cr_assert_gt(batch + PART, WR_SEND_BATCH_MAX, "as large as may be");
-        cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), batch);
+        cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), batch);
         cr_assert_eq(b.outbox.bytes, TOTAL - total);
     }
     cr_assert_eq(total, TOTAL);
@@ -217,14 +217,14 @@ Test(outbox, exactly_a_batch_is_one_batch)
 {
     static uint8_t bytes[WR_SEND_BATCH_MAX];
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     share(&b, bytes, WR_SEND_BATCH_MAX / 2);
     share(&b, bytes, WR_SEND_BATCH_MAX / 2);
     share(&b, bytes, 1);
     cr_assert_not_null(wr_outbox_launch(&b.outbox));
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), WR_SEND_BATCH_MAX);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), WR_SEND_BATCH_MAX);
     cr_assert_not_null(wr_outbox_launch(&b.outbox));
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), 1);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), 1);
     box_close(&b);
 }
 
@@ -233,13 +233,13 @@ Test(outbox, what_is_larger_than_a_batch_is_one_by_itself)
     enum { HUGE_SIZE = WR_SEND_BATCH_MAX * 3 };
     static uint8_t bytes[HUGE_SIZE];
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     copy(&b, bytes, HUGE_SIZE);
     copy(&b, bytes, 5);
     cr_assert_not_null(wr_outbox_launch(&b.outbox));
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), HUGE_SIZE);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), HUGE_SIZE);
     cr_assert_not_null(wr_outbox_launch(&b.outbox));
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), 5);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), 5);
     box_close(&b);
 }
 
@@ -247,7 +247,7 @@ Test(outbox, appends_never_touch_the_batch_in_flight)
 {
     static uint8_t out[64];
     box b;
-    box_open(&b, 4);
+    box_open(&b, true);
     copy(&b, "first", 5); /* its chunk has room for more */
     const wr_slice *slices = wr_outbox_launch(&b.outbox);
     const wr_slice before = *slices;
@@ -260,7 +260,7 @@ Test(outbox, appends_never_touch_the_batch_in_flight)
     cr_assert_null(slices->next);
     cr_assert_arr_eq(slices->data, "first", 5);
     cr_assert_eq(b.outbox.bytes, 22);
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), 5);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), 5);
     cr_assert_eq(drain(&b, out, sizeof out), 17);
     cr_assert_arr_eq(out, "secondthirdfourth", 17);
     box_close(&b);
@@ -269,16 +269,16 @@ Test(outbox, appends_never_touch_the_batch_in_flight)
 Test(outbox, dropping_what_waits_leaves_the_batch_in_flight)
 {
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     copy(&b, "flies", 5);
     const wr_slice *slices = wr_outbox_launch(&b.outbox);
     copy(&b, "waits", 5);
     share(&b, "waits too", 9);
-    cr_assert_eq(wr_outbox_drop_waiting(&b.outbox, &b.chunks), 14);
+    cr_assert_eq(wr_outbox_drop_waiting(&b.outbox, &b.segments), 14);
     cr_assert_eq(b.outbox.bytes, 5);
     cr_assert_arr_eq(slices->data, "flies", 5);
     copy(&b, "new", 3);
-    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.chunks), 5);
+    cr_assert_eq(wr_outbox_landed(&b.outbox, &b.segments), 5);
     slices = wr_outbox_launch(&b.outbox);
     cr_assert_eq(slices->size, 3);
     cr_assert_null(slices->next);
@@ -293,8 +293,8 @@ Test(outbox, a_large_buffer_is_shared_and_not_copied)
     weir_buf *buf = weir_buf_copy(bytes, sizeof bytes);
     box boxes[10];
     for (int i = 0; i < 10; i++) {
-        box_open(&boxes[i], 0);
-        cr_assert_eq(wr_outbox_share(&boxes[i].outbox, &boxes[i].chunks, buf), 0);
+        box_open(&boxes[i], false);
+        cr_assert_eq(wr_outbox_share(&boxes[i].outbox, &boxes[i].segments, buf), 0);
         cr_assert_eq(buf->references, 2u + (unsigned)i);
         cr_assert_lt(used(&boxes[i]), 256);
         cr_assert(wr_outbox_launch(&boxes[i].outbox)->data == weir_buf_bytes(buf));
@@ -310,10 +310,10 @@ Test(outbox, the_last_reference_may_be_the_outboxes_own)
     static uint8_t bytes[SIZE], out[SIZE * 2];
     box b;
     fill(bytes, SIZE);
-    box_open(&b, 0);
+    box_open(&b, false);
     weir_buf *buf = weir_buf_copy(bytes, SIZE);
-    cr_assert_eq(wr_outbox_share(&b.outbox, &b.chunks, buf), 0);
-    cr_assert_eq(wr_outbox_share(&b.outbox, &b.chunks, buf), 0);
+    cr_assert_eq(wr_outbox_share(&b.outbox, &b.segments, buf), 0);
+    cr_assert_eq(wr_outbox_share(&b.outbox, &b.segments, buf), 0);
     weir_buf_release(buf);
     cr_assert_eq(drain(&b, out, sizeof out), sizeof out);
     cr_assert_arr_eq(out, bytes, SIZE);
@@ -328,7 +328,7 @@ static void refuse_each(bool shared, uint32_t size)
     static uint8_t bytes[100000], out[200000];
     box b;
     fill(bytes, sizeof bytes);
-    box_open(&b, 0);
+    box_open(&b, false);
     weir_buf *buf = weir_buf_copy(bytes, size);
     copy(&b, bytes, 2000); /* no room for more in its chunk */
     const wr_outbox before = b.outbox;
@@ -337,7 +337,7 @@ static void refuse_each(bool shared, uint32_t size)
     for (int left = 0;; left++) {
         b.memory.left = left;
         int error =
-            shared ? wr_outbox_share(&b.outbox, &b.chunks, buf) : wr_outbox_copy(&b.outbox, &b.chunks, bytes, size);
+            shared ? wr_outbox_share(&b.outbox, &b.segments, buf) : wr_outbox_copy(&b.outbox, &b.segments, bytes, size);
         b.memory.left = -1;
         if (error == 0) break;
         cr_assert_eq(error, WEIR_ENOMEM);
@@ -367,7 +367,7 @@ Test(outbox, without_memory_what_fits_the_last_chunk_still_goes)
 {
     uint8_t out[32];
     box b;
-    box_open(&b, 0);
+    box_open(&b, false);
     copy(&b, "one ", 4);
     b.memory.left = 0;
     copy(&b, "two", 3);

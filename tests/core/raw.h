@@ -87,6 +87,15 @@ bool raw_is_silent(raw_peer peer, uint32_t ms);
 void raw_close(raw_peer peer);
 void raw_reset(raw_peer peer);
 
+/* raw_udp: a UDP socket at that numeric host, on a port that the system chooses. */
+raw_peer raw_udp(const char *host);
+
+/* raw_udp_send: one datagram. raw_udp_receive: waits for one; returns its size, and in *port (may be NULL) whose it
+ * was.
+ */
+void raw_udp_send(raw_peer peer, const char *host, uint16_t port, const void *bytes, size_t size);
+size_t raw_udp_receive(raw_peer peer, void *bytes, size_t capacity, uint16_t *port);
+
 /* raw_port: of this end. */
 uint16_t raw_port(raw_peer peer);
 

@@ -202,16 +202,51 @@ void raw_reset(raw_peer peer)
     close(fd_of(peer));
 }
 
+union address {
+    struct sockaddr_storage any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+static uint16_t port_of(const union address *address)
+{
+    return ntohs(address->any.ss_family == AF_INET6 ? address->in6.sin6_port : address->in.sin_port);
+}
+
 uint16_t raw_port(raw_peer peer)
 {
-    union {
-        struct sockaddr_storage any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } address = { .any = { 0 } };
+    union address address = { .any = { 0 } };
     socklen_t length = sizeof address;
     cr_assert_eq(getsockname(fd_of(peer), (struct sockaddr *)&address, &length), 0);
-    return ntohs(address.any.ss_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
+    return port_of(&address);
+}
+
+raw_peer raw_udp(const char *host)
+{
+    struct sockaddr_storage address;
+    socklen_t length = write_address(&address, host, 0);
+    int fd = fresh(socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, length), 0, "bind: %s", strerror(errno));
+    return (raw_peer){ .os = fd };
+}
+
+void raw_udp_send(raw_peer peer, const char *host, uint16_t port, const void *bytes, size_t size)
+{
+    struct sockaddr_storage address;
+    socklen_t length = write_address(&address, host, port);
+    ssize_t sent = sendto(fd_of(peer), bytes, size, 0, (struct sockaddr *)&address, length);
+    cr_assert_eq(sent, (ssize_t)size, "sendto: %s", strerror(errno));
+}
+
+size_t raw_udp_receive(raw_peer peer, void *bytes, size_t capacity, uint16_t *port)
+{
+    union address address = { .any = { 0 } };
+    socklen_t length = sizeof address;
+    raw_must(peer, RAW_READABLE, "no datagram comes");
+    ssize_t size = recvfrom(fd_of(peer), bytes, capacity, 0, (struct sockaddr *)&address, &length);
+    cr_assert_geq(size, 0, "recvfrom: %s", strerror(errno));
+    if (port) *port = port_of(&address);
+    return (size_t)size;
 }
 
 unsigned raw_descriptors(void)

@@ -59,14 +59,20 @@ static BOOL CALLBACK start_winsock(INIT_ONCE *once, void *parameter, void **cont
     return WSAStartup(MAKEWORD(2, 2), &data) == 0;
 }
 
-SOCKET raw_windows_socket(int family)
+static SOCKET make_socket(int family, int type)
 {
     static INIT_ONCE started = INIT_ONCE_STATIC_INIT;
     u_long on = 1;
     cr_assert(InitOnceExecuteOnce(&started, start_winsock, NULL, NULL));
-    SOCKET os = WSASocketW(family, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    SOCKET os = WSASocketW(family, type, 0, NULL, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
     cr_assert_neq(os, INVALID_SOCKET, "socket: %d", WSAGetLastError());
     cr_assert_eq(ioctlsocket(os, (long)FIONBIO, &on), 0);
+    return os;
+}
+
+SOCKET raw_windows_socket(int family)
+{
+    SOCKET os = make_socket(family, SOCK_STREAM);
     set_option(os, IPPROTO_TCP, TCP_NODELAY, 1);
     return os;
 }
@@ -217,16 +223,51 @@ void raw_reset(raw_peer peer)
     closesocket(socket_of(peer));
 }
 
+union address {
+    struct sockaddr_storage any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+static uint16_t port_of(const union address *address)
+{
+    return ntohs(address->any.ss_family == AF_INET6 ? address->in6.sin6_port : address->in.sin_port);
+}
+
 uint16_t raw_port(raw_peer peer)
 {
-    union {
-        struct sockaddr_storage any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } address = { .any = { 0 } };
+    union address address = { .any = { 0 } };
     socklen_t length = sizeof address;
     cr_assert_eq(getsockname(socket_of(peer), (struct sockaddr *)&address, &length), 0);
-    return ntohs(address.any.ss_family == AF_INET6 ? address.in6.sin6_port : address.in.sin_port);
+    return port_of(&address);
+}
+
+raw_peer raw_udp(const char *host)
+{
+    struct sockaddr_storage address;
+    socklen_t length = raw_windows_address(&address, host, 0);
+    SOCKET os = make_socket(address.ss_family, SOCK_DGRAM);
+    cr_assert_eq(bind(os, (struct sockaddr *)&address, length), 0, "bind: %d", WSAGetLastError());
+    return raw_windows_peer(os);
+}
+
+void raw_udp_send(raw_peer peer, const char *host, uint16_t port, const void *bytes, size_t size)
+{
+    struct sockaddr_storage address;
+    socklen_t length = raw_windows_address(&address, host, port);
+    int sent = sendto(socket_of(peer), bytes, (int)size, 0, (struct sockaddr *)&address, length);
+    cr_assert_eq(sent, (int)size, "sendto: %d", WSAGetLastError());
+}
+
+size_t raw_udp_receive(raw_peer peer, void *bytes, size_t capacity, uint16_t *port)
+{
+    union address address = { .any = { 0 } };
+    socklen_t length = sizeof address;
+    raw_must(peer, RAW_READABLE, "no datagram comes");
+    int size = recvfrom(socket_of(peer), bytes, (int)capacity, 0, (struct sockaddr *)&address, &length);
+    cr_assert_geq(size, 0, "recvfrom: %d", WSAGetLastError());
+    if (port) *port = port_of(&address);
+    return (size_t)size;
 }
 
 /* Handles are multiples of four and given out from the lowest: after so many free ones there are no more. (Wine does

@@ -6,7 +6,7 @@
 
 #include "core/world.h"
 
-enum { ROOM_MAX = 64 };
+enum { ROOM_MAX = 200 };
 
 typedef struct room {
     world w; /* what a test may set before room_open */

@@ -17,6 +17,9 @@ Test(sim_options, that_cannot_be_are_refused)
         { .emfile_per_mille = 1001 },
         { .enobufs_per_mille = 1001 },
         { .enomem_per_mille = 1001 },
+        { .datagram_loss_per_mille = 1001 },
+        { .datagram_duplicate_per_mille = 1001 },
+        { .datagram_reorder_per_mille = 1001 },
     };
     weir_sim *sim, *none = NULL;
     cr_assert_eq(weir_sim_create(&sim, NULL), 0);
@@ -261,7 +264,7 @@ Test(sim_options, enomem_ends_connections_and_leaks_nothing)
 /* ---- scripts ---- */
 
 typedef struct asked {
-    uint64_t next[WEIR_SIM_ENOMEM + 1];
+    uint64_t next[WEIR_SIM_RESOLVE + 1];
     bool in_order;
     uint64_t fail_allocation; /* this one; UINT64_MAX: none */
 } asked;

@@ -21,7 +21,7 @@ static uint64_t random_next(uint64_t *state)
 }
 
 /* next_wake: the wheel's next time, which must be in the future: otherwise the worker would spin. */
-static uint64_t next_wake(const wr_wheel *wheel, uint64_t now_ms)
+static uint64_t next_wake(wr_wheel *wheel, uint64_t now_ms)
 {
     uint64_t wake = wr_wheel_next_ms(wheel);
     cr_assert_gt(wake, now_ms, "a wake-up for nothing");

@@ -24,7 +24,7 @@ enum {
     EACH = CONNECTIONS / CLIENTS,
     ROUNDS = 2, /* the second one finds what the first one left behind */
     DESCRIPTORS_NEEDED = 20000,
-    BYTES_MAX = 400, /* that weir may hold for a connection */
+    BYTES_MAX = 300, /* that weir may hold for a connection */
     IDLE_MS = 1000,
     IDLE_CPU_US_MAX = 20000,
     IDLE_PASSES_MAX = 4,
@@ -209,7 +209,7 @@ static uint64_t one_round(const weir_runtime *runtime, const struct client *clie
            (double)(resident_kib() - resident_before) * 1024 / CONNECTIONS);
     printf("         %llu us of CPU time and %llu passes of the loop in %d ms\n", (unsigned long long)idle_cpu_us,
            (unsigned long long)(idle.passes - busy.passes), IDLE_MS);
-    check(idle.memory - before.memory <= (uint64_t)BYTES_MAX * CONNECTIONS, "a connection holds at most 400 bytes");
+    check(idle.memory - before.memory <= (uint64_t)BYTES_MAX * CONNECTIONS, "a connection holds at most 300 bytes");
     check(idle.passes - busy.passes <= IDLE_PASSES_MAX, "the loops do not turn while all are idle");
     check(idle_cpu_us <= IDLE_CPU_US_MAX, "and use no CPU time");
 

@@ -23,6 +23,24 @@ static void check_accepted(const weir_address *address, const char *text)
     FUZZ_CHECK(strstr(address->text, address->host), "\"%s\" is not in \"%s\"", address->host, address->text);
 }
 
+/* What may be connected to is what may be listened to, and names, which mean the same when they are said again. */
+static void check_remote(const char *text, int error)
+{
+    wr_endpoint endpoint, again;
+    char name[WR_NAME_MAX + 1], name_again[WR_NAME_MAX + 1], said[WR_NAME_MAX + 8];
+    const char *why = NULL;
+    int remote_error = wr_address_parse_remote(&endpoint, name, text, &why);
+    FUZZ_CHECK(remote_error == 0 || (remote_error == WEIR_EADDRESS && why && *why && error), "\"%s\"", text);
+    if (remote_error) return;
+    FUZZ_CHECK((error != 0) == (name[0] != 0), "\"%s\" has the name \"%s\"", text, name);
+    if (!name[0]) return;
+    FUZZ_CHECK(strspn(name, "0123456789.") < strlen(name), "\"%s\" is a number", name);
+    (void)snprintf(said, sizeof said, "%s:%u", name, (unsigned)endpoint.addr.port);
+    FUZZ_CHECK(wr_address_parse_remote(&again, name_again, said, &why) == 0 && strcmp(name, name_again) == 0 &&
+                   again.addr.port == endpoint.addr.port,
+               "\"%s\" became \"%s\"", text, said);
+}
+
 static void check_text(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1); /* of its very size, for AddressSanitizer */
@@ -34,6 +52,7 @@ static void check_text(const uint8_t *data, size_t size)
     untouched = address;
     const char *why = NULL;
     int error = weir_address_parse(&address, text, &why);
+    check_remote(text, error);
     if (error) {
         FUZZ_CHECK(error == WEIR_EADDRESS && why && *why, "\"%s\": %s", text, weir_error_name(error));
         FUZZ_CHECK(memcmp(&address, &untouched, sizeof address) == 0, "a refused text was written");

@@ -4,6 +4,8 @@
 #ifndef WR_TEST_CALLS_H
 #define WR_TEST_CALLS_H
 
+#include <stdbool.h>
+
 enum call {
     CALL_ACCEPT4,
     CALL_CLOSE,
@@ -11,12 +13,15 @@ enum call {
     CALL_EPOLL_CREATE1,
     CALL_EPOLL_CTL,
     CALL_EVENTFD,
+    CALL_GETADDRINFO, /* `error` is the EAI_ code that it returns */
     CALL_GETSOCKNAME,
     CALL_GETSOCKOPT,
     CALL_LISTEN,
     CALL_PTHREAD_CREATE,
+    CALL_RECVMMSG,
     CALL_SCHED_GETAFFINITY,
     CALL_SEND,
+    CALL_SENDMMSG,
     CALL_SETSOCKOPT,
     CALL_SYSCALL,
     CALLS,
@@ -30,5 +35,9 @@ void call_fails(enum call call, int error, int after, int times);
 
 /* call_failures: how many have failed so since the last call_fails. */
 unsigned call_failures(enum call call);
+
+/* call_hold: each getaddrinfo waits from now on, until it is called with false; call_held: how many wait. */
+void call_hold(bool hold);
+unsigned call_held(void);
 
 #endif

@@ -2,6 +2,7 @@
 #include "harness/calls.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -70,8 +71,13 @@ WRAP(CALL_GETSOCKNAME, int, getsockname, (int fd, struct sockaddr *address, sock
 WRAP(CALL_GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, socklen_t *length),
      (fd, level, name, value, length))
 WRAP(CALL_LISTEN, int, listen, (int fd, int backlog), (fd, backlog))
+WRAP(CALL_RECVMMSG, int, recvmmsg,
+     (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout),
+     (fd, messages, count, flags, timeout))
 WRAP(CALL_SCHED_GETAFFINITY, int, sched_getaffinity, (pid_t pid, size_t size, cpu_set_t *set), (pid, size, set))
 WRAP(CALL_SEND, ssize_t, send, (int fd, const void *bytes, size_t size, int flags), (fd, bytes, size, flags))
+WRAP(CALL_SENDMMSG, int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags),
+     (fd, messages, count, flags))
 WRAP(CALL_SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t length),
      (fd, level, name, value, length))
 
@@ -82,6 +88,48 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 {
     if (fails(CALL_PTHREAD_CREATE)) return errno;
     return __real_pthread_create(thread, attributes, main, arg);
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static bool holding;
+static unsigned held;
+
+void call_hold(bool hold)
+{
+    pthread_mutex_lock(&gate);
+    holding = hold;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate);
+}
+
+unsigned call_held(void)
+{
+    pthread_mutex_lock(&gate);
+    unsigned count = held;
+    pthread_mutex_unlock(&gate);
+    return count;
+}
+
+static void pass_gate(void)
+{
+    pthread_mutex_lock(&gate);
+    held++;
+    while (holding) pthread_cond_wait(&gate_moved, &gate);
+    held--;
+    pthread_mutex_unlock(&gate);
+}
+
+/* Returns its error. */
+int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out);
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out);
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    pass_gate();
+    if (!fails(CALL_GETADDRINFO)) return __real_getaddrinfo(name, service, hints, out);
+    int code = errno;
+    if (code == EAI_SYSTEM) errno = EMFILE;
+    return code;
 }
 
 /* With as many arguments as there may be: those that a call does not have are not looked at. */

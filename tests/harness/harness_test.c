@@ -91,14 +91,24 @@ static FILE *run_failing(void)
 #endif
 }
 
-Test(harness, counts_what_came_of_each_test)
+/* The last line that begins with "summary: ". Returns the exit status. */
+static int summary_of_failing(char summary[512])
 {
     FILE *runner = run_failing();
     cr_assert_not_null(runner);
-    char line[512], summary[512] = "";
+    char line[512];
     while (fgets(line, sizeof line, runner)) {
-        if (strncmp(line, "summary: ", 9) == 0) memcpy(summary, line, sizeof summary);
+        if (strncmp(line, "summary: ", 9) == 0) memcpy(summary, line, sizeof line);
     }
-    cr_assert_neq(pclose(runner), 0, "the runner's exit status tells of failures");
+    return pclose(runner);
+}
+
+Test(harness, counts_what_came_of_each_test)
+{
+    char summary[512] = "";
+    int status = 0;
+    /* Under load Wine's shell now and then starts nothing: a runner that said not one word did not run. */
+    for (int tries = 0; tries < 3 && summary[0] == '\0'; tries++) status = summary_of_failing(summary);
+    cr_assert_neq(status, 0, "the runner's exit status tells of failures");
     cr_assert_str_eq(summary, "summary: 1 passed, 5 failed, 2 skipped\n", "%s", summary);
 }

@@ -43,10 +43,11 @@ CQ_TEST(cq_close, ends_a_recv_and_a_send_before_it_completes)
 }
 
 /* Every choice of what is in flight, of what has come, of the wait before the close, and of the kind of close. Each
- * operation ends once, the close last; a recv that ends without an error has the bytes. */
+ * operation ends once, the close last; a recv that ends without an error has the bytes. Prompt or not. */
 CQ_TEST(cq_close, races_with_everything)
 {
-    enum { RECV = 1, SEND_SMALL = 2, SEND_BIG = 4, PEER_SAYS = 8, PEER_ENDS = 16, PUMP = 32, RESET = 64, ALL = 128 };
+    enum { RECV = 1, SEND_SMALL = 2, SEND_BIG = 4, PEER_SAYS = 8, PEER_ENDS = 16, PUMP = 32, RESET = 64 };
+    enum { PROMPT = 128, ALL = 256 };
     wr_slice small = { .data = "small", .size = 5 };
     wr_endpoint where;
     wr_sock listener = world_listen_ipv4(w, &where);
@@ -54,6 +55,7 @@ CQ_TEST(cq_close, races_with_everything)
         if ((choice & SEND_SMALL) && (choice & SEND_BIG)) continue;
         pair p = world_pair_at(w, listener, &where);
         deed recv = { 0 }, send = { 0 }, close = { 0 };
+        send.op.prompt = close.op.prompt = choice & PROMPT;
         if (choice & RECV) world_recv(w, p.a, &recv);
         if (choice & SEND_SMALL) world_send(w, p.a, &small, &send);
         if (choice & SEND_BIG) world_send(w, p.a, big_slices, &send);

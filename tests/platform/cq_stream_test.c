@@ -298,6 +298,63 @@ CQ_TEST(cq_send, goes_both_ways_at_once)
     world_finish_pair(w, p);
 }
 
+/* A completion more, of one that has ended already, would be of an operation that is not in flight. */
+CQ_TEST(cq_send, ends_once_when_it_is_prompt)
+{
+    enum { SENDS = 100 };
+    pair p = world_pair(w);
+    deed send = { .op.prompt = true };
+    char heard[3];
+    for (int i = 0; i < SENDS; i++) {
+        wr_slice last = { .data = i % 2 ? "d" : "c", .size = 1 };
+        wr_slice first = { .next = i % 3 ? &last : NULL, .data = "ab", .size = 2 };
+        world_send(w, p.a, &first, &send);
+        if (i % 5 == 0) world_settle(w);
+        world_await(w, &send);
+        cr_assert_eq(send.error, 0);
+        world_hear(w, p.b, heard, i % 3 ? 3 : 2);
+        cr_assert_arr_eq(heard, i % 2 ? "abd" : "abc", i % 3 ? 3 : 2);
+    }
+    world_settle(w);
+    world_finish_pair(w, p);
+}
+
+/* What cannot end at once ends by a completion. */
+CQ_TEST(cq_send, continues_what_a_slow_reader_leaves_when_it_is_prompt)
+{
+    enum { SIZE = 20 << 20 };
+    uint8_t *bytes = pattern(SIZE);
+    wr_slice slice = { .data = bytes, .size = SIZE };
+    pair p = world_pair(w);
+    deed send = { .op.prompt = true };
+    world_send(w, p.a, &slice, &send);
+    cr_assert_not(send.done, "complete before it could be");
+    hear_pattern(w, p.b, SIZE);
+    world_await(w, &send);
+    cr_assert_eq(send.error, 0);
+    free(bytes);
+    world_finish_pair(w, p);
+}
+
+/* Only a success may be had at once. */
+CQ_TEST(cq_send, fails_by_a_completion_when_it_is_prompt)
+{
+    pair p = world_pair(w);
+    deed close = { 0 }, send = { .op.prompt = true };
+    wr_slice slice = { .data = "x", .size = 1 };
+    world_end(w, p.b, true, &close);
+    world_await(w, &close);
+    world_settle(w);
+    do {
+        world_send(w, p.a, &slice, &send);
+        bool was_pending = send.op.pending;
+        world_await(w, &send);
+        cr_assert(was_pending || send.error == 0);
+    } while (send.error == 0);
+    cr_assert(send.error == WEIR_ECONNRESET || send.error == WEIR_ECONNABORTED);
+    world_finish(w, p.a);
+}
+
 CQ_TEST(cq_send, fails_when_the_peer_has_reset)
 {
     pair p = world_pair(w);

@@ -32,9 +32,11 @@ struct deed {
     unsigned turn; /* ... as the world's so manieth, from 1 */
     int error;
     int system_error;
-    uint32_t size;   /* RECV */
-    uint8_t *buffer; /* RECV: leased */
-    unsigned errors; /* ACCEPT: with WR_MORE */
+    uint32_t size;                /* RECV */
+    uint8_t *buffer;              /* RECV: leased */
+    const wr_datagram *datagrams; /* RECV_FROM: leased */
+    wr_send_batch batch;          /* SEND_TO */
+    unsigned errors;              /* ACCEPT: with WR_MORE */
     unsigned accepted_count;
     wr_detached accepted[DEED_ACCEPTED_MAX]; /* from here on not cleared by a submit: accepted_count says what counts */
     wr_addr peers[DEED_ACCEPTED_MAX];
@@ -119,7 +121,10 @@ void world_recv(world *w, wr_sock sock, deed *d);
 void world_send(world *w, wr_sock sock, const wr_slice *slices, deed *d);
 void world_end(world *w, wr_sock sock, bool reset, deed *d);
 
-/* world_return: gives the buffer of a finished recv back. */
+void world_recv_from(world *w, wr_sock sock, uint16_t size_max, deed *d);
+void world_send_to(world *w, wr_sock sock, const wr_datagram *first, deed *d);
+
+/* world_return: gives what a finished recv leased back. */
 void world_return(world *w, deed *d);
 
 /* ---- submitting and waiting ---- */
@@ -148,6 +153,15 @@ void world_finish_pair(world *w, pair p);
 /* world_say: sends, and waits until all is sent. world_hear: receives exactly that many bytes. */
 void world_say(world *w, wr_sock sock, const void *bytes, uint32_t size);
 void world_hear(world *w, wr_sock sock, void *bytes, size_t size);
+
+/* world_udp: a UDP socket on the loopback; `*where` is its address. False: as world_listen. */
+bool world_udp(world *w, enum wr_family family, wr_sock *sock, wr_addr *where);
+
+/* world_udp_open: one with these parameters, which must be possible. */
+wr_sock world_udp_open(world *w, const wr_udp_params *params, wr_addr *where);
+
+/* world_loopback: the address, with that port. */
+wr_addr world_loopback(enum wr_family family, uint16_t port);
 
 /* world_hear_end: receives until there is no more, and returns why; `*size` counts the bytes before it. */
 int world_hear_end(world *w, wr_sock sock, size_t *size);

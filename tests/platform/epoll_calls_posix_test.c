@@ -43,6 +43,26 @@ Test(epoll_calls, a_queue_that_cannot_be_made_leaves_nothing)
     }
 }
 
+/* Without it, a small send after another waits for the peer's acknowledgement, which the peer delays. */
+Test(epoll_calls, a_stream_turns_off_nagles_delay_once_before_it_sends)
+{
+    world *w = open_world();
+    wr_endpoint where;
+    wr_sock listener = world_listen_ipv4(w, &where);
+    call_fails(CALL_SETSOCKOPT, 0, 0, CALL_FOR_EVER);
+    pair p = world_pair_at(w, listener, &where);
+    cr_assert_eq(call_failures(CALL_SETSOCKOPT), 0);
+    world_say(w, p.a, "a", 1);
+    cr_assert_eq(call_failures(CALL_SETSOCKOPT), 1, "the one that connected");
+    world_say(w, p.a, "b", 1);
+    world_say(w, p.b, "c", 1);
+    cr_assert_eq(call_failures(CALL_SETSOCKOPT), 1, "and what was accepted has it from its listener");
+    call_fails(CALL_SETSOCKOPT, 0, 0, 0);
+    world_finish_pair(w, p);
+    world_finish(w, listener);
+    world_close(w);
+}
+
 /* ---- registrations ---- */
 
 Test(epoll_calls, a_listener_that_cannot_be_registered_says_so_and_may_try_again)

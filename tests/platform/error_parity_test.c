@@ -1,12 +1,10 @@
 /* The same accident has the same WEIR_E… on every system. The accidents stand here with the numbers that the systems
  * have published for them, so the list is one and the same wherever the test runs; each system checks its own column
  * against its table (platform/error_map.h), in both directions. */
-#ifdef _WIN32
-#include <winsock2.h>
-#else
-#include <errno.h>
-#endif
+#define _POSIX_C_SOURCE 200809L /* for the codes of getaddrinfo */
+#include "os_net.h"
 
+#include <errno.h>
 #include <stdbool.h>
 
 #include "harness/weir_test.h"
@@ -57,6 +55,14 @@ static const struct {
     { "there is no such file", 2, 0, 2, WEIR_ENOENT },
     { "there is no such folder", 20, 0, 3, WEIR_ENOENT },
     { "the buffer is not readable", 14, 10014, 998, WEIR_EFAULT },
+    { "the datagram is too long", 90, 10040, 1784, WEIR_EMSGSIZE },
+    { "nobody has the name", -2, 11001, 0, WEIR_EAI_NONAME },
+    { "the name has no address", -5, 11004, 0, WEIR_EAI_NONAME },
+    { "the name has no address of the family", -9, 0, 0, WEIR_EAI_NONAME },
+    { "the name server does not answer", -3, 11002, 0, WEIR_EAI_AGAIN },
+    { "the name server has failed", -4, 11003, 0, WEIR_EAI_FAIL },
+    { "the resolver knows no such family", -6, 0, 0, WEIR_EAFNOSUPPORT },
+    { "the resolver has no memory", -10, 0, 0, WEIR_ENOMEM },
 };
 
 /* The table's codes of the system that this test runs on. */

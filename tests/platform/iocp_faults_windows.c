@@ -98,6 +98,18 @@ static int WSAAPI fake_wsa_send(SOCKET socket, WSABUF *buffers, DWORD count, DWO
     return windows->wsa_send(socket, buffers, count, sent, flags, overlapped, routine);
 }
 
+static int WSAAPI fake_wsa_send_to(SOCKET socket, WSABUF *buffers, DWORD count, DWORD *sent, DWORD flags,
+                                   const struct sockaddr *to, int length, WSAOVERLAPPED *overlapped,
+                                   LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
+{
+    if (strikes(&faults.wsa_send_to)) return SOCKET_ERROR;
+    int result = windows->wsa_send_to(socket, buffers, count, sent, flags, to, length, overlapped, routine);
+    if (faults.sends_pend <= 0 || result != 0) return result;
+    faults.sends_pend--;
+    SetLastError(WSA_IO_PENDING);
+    return SOCKET_ERROR;
+}
+
 static BOOL WSAAPI fake_wsa_result(SOCKET socket, WSAOVERLAPPED *overlapped, DWORD *bytes, BOOL wait, DWORD *flags)
 {
     BOOL listens = FALSE;
@@ -110,6 +122,11 @@ static BOOL WSAAPI fake_wsa_result(SOCKET socket, WSAOVERLAPPED *overlapped, DWO
 static int WSAAPI fake_recv(SOCKET socket, char *buffer, int size, int flags)
 {
     return strikes(&faults.recv) ? SOCKET_ERROR : windows->recv(socket, buffer, size, flags);
+}
+
+static int WSAAPI fake_recv_from(SOCKET socket, char *buffer, int size, int flags, struct sockaddr *from, int *length)
+{
+    return strikes(&faults.recv_from) ? SOCKET_ERROR : windows->recv_from(socket, buffer, size, flags, from, length);
 }
 
 static int WSAAPI fake_getpeername(SOCKET socket, struct sockaddr *name, int *length)
@@ -194,8 +211,10 @@ static int create_queue(wr_cq **out, const wr_cq_options *options)
         .create_socket = fake_create_socket,
         .wsa_recv = fake_wsa_recv,
         .wsa_send = fake_wsa_send,
+        .wsa_send_to = fake_wsa_send_to,
         .wsa_result = fake_wsa_result,
         .recv = fake_recv,
+        .recv_from = fake_recv_from,
         .getpeername = fake_getpeername,
         .getsockopt = fake_getsockopt,
         .setsockopt = fake_setsockopt,

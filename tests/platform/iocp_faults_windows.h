@@ -21,11 +21,12 @@ typedef struct fault {
 } fault;
 
 typedef struct faults {
-    fault accept_ex, connect_ex, create_socket, wsa_recv, wsa_send, recv, getpeername;
+    fault accept_ex, connect_ex, create_socket, wsa_recv, wsa_send, wsa_send_to, recv, recv_from, getpeername;
     fault accept_context, connect_context; /* setsockopt */
     fault accept_result, stream_result;    /* wsa_result, of a listener and of any other socket */
     fault create_port, set_modes, get_packets, post_packet, cancel_io, create_timer;
     bool layered;          /* sockets are of a provider whose handles are no file handles */
+    int sends_pend;        /* so many wsa_send_to say that they are pending, and have their packets all the same */
     ULONG send_at_most;    /* bytes a call; 0: all */
     ULONG packets_at_most; /* get_packets fails when it is asked for more; 0: as `get_packets` says */
     SOCKET context;        /* what SO_UPDATE_ACCEPT_CONTEXT was last given */

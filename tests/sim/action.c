@@ -387,8 +387,13 @@ const swarm_action swarm_actions[] = {
     { "weather", 4, OUTSIDE | INSIDE, act_weather },
     { "cut", 2, OUTSIDE | INSIDE, act_cut },
     { "heal", 3, OUTSIDE | INSIDE, act_heal },
+    { "udp_open", 4, OUTSIDE | INSIDE, act_udp_open },
+    { "udp_close", 1, OUTSIDE | INSIDE, act_udp_close },
+    { "udp_send", 16, OUTSIDE | INSIDE, act_udp_send },
     { "logic", 3, OUTSIDE, act_logic },
     { "logic_more", 8, OUTSIDE | INSIDE, act_logic_more },
+    { "link", 8, OUTSIDE | INSIDE, act_link },
+    { "link_server", 2, OUTSIDE, act_link_server },
 };
 
 const unsigned swarm_action_count = sizeof swarm_actions / sizeof *swarm_actions;

@@ -13,9 +13,12 @@ static wr_sim *sim;
 static wr_cq *cq;
 static wr_op op, other, accept, closing;
 static wr_sock listener, a, b; /* `a` is connected to `b` */
-static wr_detached detached;   /* nobody's yet */
+static wr_sock udp;
+static wr_detached detached; /* nobody's yet */
 static char bytes[2000] = "hello";
 static wr_slice slice = { .data = bytes, .size = 5 };
+static wr_datagram datagram = { .data = bytes, .size = 5 };
+static wr_send_batch batch = { .first = &datagram };
 
 static void must(bool holds)
 {
@@ -65,6 +68,9 @@ static void set_up(void)
     must(wr_cq_adopt(cq, result.socket, &listener) == 0);
     must(wr_cq_adopt(cq, connect_to(&result.bound, &a), &b) == 0);
     detached = connect_to(&result.bound, &unused);
+    must(wr_cq_udp_open(cq, &(wr_udp_params){ .local = params.local.addr }, &result) == 0);
+    must(wr_cq_adopt(cq, result.socket, &udp) == 0);
+    datagram.peer = result.bound;
 }
 
 static uint8_t *lease(void)
@@ -331,6 +337,92 @@ static void drive_threads(void)
     wr_sim_attach(threaded, do_nothing, NULL);
 }
 
+static void two_recv_froms(void)
+{
+    wr_cq_recv_from(cq, udp, &op, 100);
+    wr_cq_recv_from(cq, udp, &other, 100);
+}
+
+static void two_send_tos(void)
+{
+    wr_send_batch second = batch;
+    wr_cq_send_to(cq, udp, &op, &batch);
+    wr_cq_send_to(cq, udp, &other, &second);
+}
+
+static void recv_from_on_stream(void)
+{
+    wr_cq_recv_from(cq, a, &op, 100);
+}
+
+static void send_to_on_listener(void)
+{
+    wr_cq_send_to(cq, listener, &op, &batch);
+}
+
+static void send_on_datagram_socket(void)
+{
+    wr_cq_send(cq, udp, &op, &slice);
+}
+
+static void recv_from_of_nothing(void)
+{
+    wr_cq_recv_from(cq, udp, &op, 0);
+}
+
+static void no_datagrams(void)
+{
+    batch.first = NULL;
+    wr_cq_send_to(cq, udp, &op, &batch);
+}
+
+static void datagram_without_bytes(void)
+{
+    datagram.data = NULL;
+    wr_cq_send_to(cq, udp, &op, &batch);
+}
+
+static void datagram_changed(void)
+{
+    wr_cq_send_to(cq, udp, &op, &batch);
+    bytes[2]++;
+    await(&op);
+}
+
+static void peer_changed(void)
+{
+    wr_cq_send_to(cq, udp, &op, &batch);
+    datagram.peer.port++;
+    await(&op);
+}
+
+static const wr_datagram *lease_datagrams(void)
+{
+    wr_cq_send_to(cq, udp, &other, &batch);
+    await(&other);
+    wr_cq_recv_from(cq, udp, &op, 100);
+    return await(&op).datagrams;
+}
+
+static void datagrams_twice(void)
+{
+    const wr_datagram *leased = lease_datagrams();
+    wr_cq_datagrams_return(cq, leased);
+    wr_cq_datagrams_return(cq, leased);
+}
+
+static void datagrams_kept(void)
+{
+    (void)lease_datagrams();
+    wr_cq_destroy(cq);
+}
+
+static void recv_from_after_close(void)
+{
+    wr_cq_close(cq, udp, &closing, false);
+    wr_cq_recv_from(cq, udp, &op, 100);
+}
+
 /* X(name, what the simulator is to say). */
 #define RULES(X)                                                                                   \
     X(two_recvs, "a socket has one recv in flight")                                                \
@@ -367,7 +459,20 @@ static void drive_threads(void)
     X(other_thread, "a world without `threads` is used by the thread that made it")                \
     X(attach_twice, "a queue is attached once")                                                    \
     X(step_from_step, "a world is not stepped from inside one of its own steps")                   \
-    X(drive_threads, "a world with `threads` drives no queues")
+    X(drive_threads, "a world with `threads` drives no queues")                                    \
+    X(two_recv_froms, "a socket has one recv in flight")                                           \
+    X(two_send_tos, "a socket has one send in flight")                                             \
+    X(recv_from_on_stream, "datagrams go over their own sockets")                                  \
+    X(send_to_on_listener, "datagrams go over their own sockets")                                  \
+    X(send_on_datagram_socket, "bytes go over streams")                                            \
+    X(recv_from_of_nothing, "a recv_from has room for a byte")                                     \
+    X(no_datagrams, "a send_to has a datagram")                                                    \
+    X(datagram_without_bytes, "a datagram's bytes are somewhere")                                  \
+    X(datagram_changed, "what is sent stays as it is until the completion")                        \
+    X(peer_changed, "what is sent stays as it is until the completion")                            \
+    X(datagrams_twice, "a buffer that was leased is returned, once, and to its own queue")         \
+    X(datagrams_kept, "a queue is destroyed when its buffers are back")                            \
+    X(recv_from_after_close, "a handle is not used after its close")
 
 int main(int argc, char **argv)
 {

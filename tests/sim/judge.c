@@ -321,6 +321,7 @@ static uint64_t most_memory(const swarm_runtime *runtime)
     const swarm *s = runtime->s;
     uint64_t most = 200 * 1024 * (runtime->worker_count + 1) + 10000 * s->made_listeners + 2000 * s->made_posts;
     for (unsigned g = 0; g < s->made_groups; g++) most += 1000 + 500 * (uint64_t)s->groups[g].count;
+    most += udp_most_memory(runtime);
     most += 2000 * s->made_ticks + 1000 * (s->made_timers + s->made_strands + s->made_tasks);
     for (unsigned i = 0; i < s->made_ends; i++) {
         const swarm_end *end = s->ends[i];
@@ -359,6 +360,9 @@ void judge_runtime(const swarm_runtime *runtime, bool is_settled)
     SWARM_CHECK(s, stats.group_deliveries >= runtime->from_groups,
                 "runtime %u says that %" PRIu64 " messages of its groups were sent, and %" PRIu64 " have come",
                 runtime->number, stats.group_deliveries, runtime->from_groups);
+    SWARM_CHECK(s, stats.udp_received == runtime->datagrams,
+                "runtime %u says that %" PRIu64 " datagrams came, and on_datagram %" PRIu64, runtime->number,
+                stats.udp_received, runtime->datagrams);
     uint64_t most = most_memory(runtime);
     SWARM_CHECK(s, runtime->memory.used <= most, "runtime %u has %" PRIu64 " bytes, and its limits allow for %" PRIu64,
                 runtime->number, runtime->memory.used, most);
@@ -369,6 +373,9 @@ void judge_runtime(const swarm_runtime *runtime, bool is_settled)
     SWARM_CHECK(s, stats.connected + stats.connect_errors == runtime->connects,
                 "runtime %u says that %" PRIu64 " of %" PRIu64 " connects came to an end", runtime->number,
                 (stats.connected + stats.connect_errors), runtime->connects);
+    SWARM_CHECK(s, stats.udp_queued == 0,
+                "runtime %u still has %" PRIu64 " bytes of datagrams queued, and all has been calm for long",
+                runtime->number, stats.udp_queued);
     SWARM_CHECK(s, stats.queued == 0, "runtime %u still has %" PRIu64 " bytes queued, and all has been calm for long",
                 runtime->number, stats.queued);
 }

@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     (void)signal(SIGFPE, crashed);
     wr_thread watcher;
     if (wr_thread_start(&watcher, "watcher", watch, NULL) != 0) return 2;
-    uint64_t begun_ns = wr_os_now_ns(), count = 0, ends = 0, messages = 0, virtual_s = 0, hash = 0;
+    uint64_t begun_ns = wr_os_now_ns(), count = 0, ends = 0, messages = 0, datagrams = 0, virtual_s = 0, hash = 0;
     for (;; count++) {
         bool is_over =
             options.seconds ? wr_os_now_ns() - begun_ns >= options.seconds * SWARM_S : count >= options.seeds;
@@ -214,6 +214,7 @@ int main(int argc, char **argv)
         hash = (hash ^ result.hash) * UINT64_C(0x100000001b3);
         ends += result.ends;
         messages += result.messages;
+        datagrams += result.datagrams;
         virtual_s += result.virtual_ns / SWARM_S;
     }
     if (options.bug) {
@@ -222,7 +223,7 @@ int main(int argc, char **argv)
     }
     double seconds = (double)(wr_os_now_ns() - begun_ns) / 1e9;
     printf("%" PRIu64 " seeds from %" PRIu64 ": no broken promise; %" PRIu64 " ends of connections, %" PRIu64
-           " messages, %" PRIu64 " virtual s in %.1f s; hash %016" PRIx64 "\n",
-           count, options.first, ends, messages, virtual_s, seconds, hash);
+           " messages, %" PRIu64 " datagrams, %" PRIu64 " virtual s in %.1f s; hash %016" PRIx64 "\n",
+           count, options.first, ends, messages, datagrams, virtual_s, seconds, hash);
     return 0;
 }

@@ -96,6 +96,7 @@ void swarm_destroy_runtime(swarm_runtime *runtime)
     weir_runtime_destroy(runtime->runtime);
     runtime->runtime = NULL;
     clock_forget(runtime);
+    udp_forget(runtime);
     uint64_t took_ns = swarm_now(s) - runtime->stop_ns;
     bool is_late = took_ns > runtime->options.stop_timeout_ms * SWARM_MS + 3 * SWARM_MS;
     /* One that was asked long ago has ended since, and whatever happens meanwhile moves the clock. */
@@ -161,9 +162,9 @@ static bool has_shortage(const swarm *s)
 
 static void run_a_while(swarm *s)
 {
-    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second; and nobody
-     * may bring that about meanwhile. */
-    if (chance(&s->from, 300) && !has_shortage(s)) {
+    /* Half the way round of 32 bits of milliseconds. Not where a listener tries again ten times a second, or a link for
+     * all that time; and nobody may bring that about meanwhile. */
+    if (chance(&s->from, 300) && !has_shortage(s) && !link_is_restless(s)) {
         s->quiet = true;
         swarm_run(s, 24 * DAY_S * SWARM_S);
         s->quiet = false;
@@ -238,10 +239,13 @@ static void calm(swarm *s)
     weather_calm(s);
     raw_calm(s);
     clock_calm(s);
+    link_calm_begin(s);
     post_to_all(s, callback_calm);
     swarm_run(s, CALM_S * SWARM_S);
     logic_calm(s);
+    link_calm_end(s);
     judge_calm(s);
+    udp_judge_calm(s);
     for (unsigned i = 0; i < s->made_runtimes; i++) {
         swarm_runtime *runtime = &s->runtimes[i];
         if (!runtime->runtime) continue;
@@ -279,12 +283,14 @@ static void orderly(swarm *s)
         if (is_patient && !listener->options.max_connections && !listener->options.max_per_address)
             raw_visit(s, listener);
     }
+    udp_speak(s);
     swarm_run(s, VISIT_MS * SWARM_MS);
     raw_read(s);
     swarm_run(s, ORDERLY_S * SWARM_S);
     post_to_all(s, callback_part);
     swarm_run(s, ORDERLY_S * SWARM_S);
     judge_orderly(s);
+    udp_judge_orderly(s);
 }
 
 /* Stops in the middle of whatever there still is. */
@@ -300,6 +306,7 @@ static void end_all(swarm *s)
         if (i == s->made_runtimes) break;
         swarm_destroy_runtime(&s->runtimes[(first + i) % s->made_runtimes]);
     }
+    link_destroy(s);
     logic_destroy(s);
     raw_destroy(s);
     judge_all(s);
@@ -329,7 +336,10 @@ swarm_result swarm_run_scenario(const swarm_options *options, choice from)
     end_all(s);
     swarm_mix(s, weir_sim_trace_hash(s->sim));
     swarm_result result = { .hash = s->hash, .virtual_ns = swarm_now(s), .ends = s->made_ends };
-    for (unsigned i = 0; i < s->made_runtimes; i++) result.messages += (unsigned)s->runtimes[i].messages;
+    for (unsigned i = 0; i < s->made_runtimes; i++) {
+        result.messages += (unsigned)s->runtimes[i].messages;
+        result.datagrams += (unsigned)s->runtimes[i].datagrams;
+    }
     free_all(s);
     free(s);
     return result;

@@ -10,9 +10,11 @@
  *   open.c      listening and connecting
  *   weather.c   what the network does
  *   group.c     groups: their actions, and the books of their members
+ *   udp.c       UDP ports and datagrams: their actions and their books
  *   raw.c       peers that are not weir's: they close half, send nonsense, do not read
  *   end.c       the books of each end of a connection: what was sent, what has come
  *   callback.c  weir's callbacks: the order in which they may come
+ *   link.c      links to a server that comes and goes, and its name
  *   logic.c     a server with an inbox, and the logic thread that takes from it
  *   clock.c     what runs on a worker at once, or at its time: posts, strands, ticks, timers
  *   judge.c     which ends of a connection are just, and what must hold when all is calm
@@ -45,6 +47,8 @@ enum {
     SWARM_TASKS = 256,
     SWARM_TICKS = 16,
     SWARM_TIMERS = 64,
+    SWARM_PORTS = 10,
+    SWARM_DATAGRAMS = 1000,
     SWARM_ACTIONS_MAX = 64,
     SWARM_CHARGE = 256, /* more than what a small message of another thread's counts for beyond its bytes */
 };
@@ -61,6 +65,7 @@ typedef struct swarm_runtime swarm_runtime;
 typedef struct swarm_listener swarm_listener;
 typedef struct swarm_raw swarm_raw;
 typedef struct swarm_logic swarm_logic;
+typedef struct swarm_links swarm_links;
 
 /* ---- memory.c ---- */
 
@@ -95,6 +100,7 @@ struct swarm_runtime {
     uint64_t alive;       /* connections before their on_close */
     uint64_t refused;     /* sends that returned WEIR_ESLOW */
     uint64_t from_groups; /* messages of its groups that have come to anybody */
+    uint64_t datagrams;   /* that have come to its ports */
     swarm_worker workers[SWARM_WORKERS];
 };
 
@@ -240,6 +246,31 @@ typedef struct swarm_timer {
     uint64_t due_ns, repeat_ms;
 } swarm_timer;
 
+/* A UDP port. Its number is in the port's, so that no two ever have the same. */
+typedef struct swarm_port {
+    swarm *s;
+    swarm_runtime *runtime;
+    weir_udp *udp; /* NULL: its runtime is gone */
+    unsigned number, sockets;
+    weir_address address;
+    weir_udp_peer target; /* what others send to */
+    bool is_any;          /* bound to all addresses */
+    bool asked_close;
+    bool closed[SWARM_WORKERS], told_stop[SWARM_WORKERS];
+    unsigned closes;
+    uint32_t max_datagram, max_queued;
+    uint64_t room, expected;        /* bytes in its socket's buffer, and of what was sent to it */
+    uint8_t served_by[SWARM_PORTS]; /* the worker that gets what a port sends, and 1; 0: none yet */
+} swarm_port;
+
+typedef struct swarm_datagram {
+    unsigned from, to; /* SWARM_PORTS: nobody */
+    uint32_t size;
+    bool accepted;
+    bool due; /* it must come, if nothing goes wrong with the network and both ports stay */
+    unsigned came;
+} swarm_datagram;
+
 /* ---- actions (action.c) ---- */
 
 enum swarm_place {
@@ -277,7 +308,7 @@ struct swarm {
     bool enabled[SWARM_ACTIONS_MAX];
     weir_sim_options faults; /* that this seed may have at all, at their worst */
     weir_sim_options weather;
-    bool ever[WEIR_SIM_ENOMEM + 1];    /* faults that were possible so far */
+    bool ever[WEIR_SIM_RESOLVE + 1];   /* faults that were possible so far */
     bool ever_cut, ever_full;          /* partitions; max_sockets */
     char cut_host[128], cut_other[32]; /* the last one */
     bool quiet;                        /* calm: callbacks send no more */
@@ -298,9 +329,13 @@ struct swarm {
     swarm_task tasks[SWARM_TASKS];
     swarm_tick ticks[SWARM_TICKS];
     swarm_timer timers[SWARM_TIMERS];
+    unsigned made_ports, made_datagrams, calm_datagrams;
+    swarm_port ports[SWARM_PORTS];
+    swarm_datagram datagrams[SWARM_DATAGRAMS];
     swarm_raw *raws;
     swarm_logic *logic;
     unsigned made_logics;
+    swarm_links *links;
     uint64_t hash; /* of all callbacks */
     uint8_t bytes[MESSAGE_MAX + 64];
 };
@@ -308,7 +343,7 @@ struct swarm {
 typedef struct swarm_result {
     uint64_t hash;
     uint64_t virtual_ns;
-    unsigned ends, messages;
+    unsigned ends, messages, datagrams; /* that have come */
 } swarm_result;
 
 /* swarm_run_scenario: all of it, from `from`. */
@@ -485,6 +520,23 @@ void group_take(swarm_end *end, const message_label *label);
  * size that the books say. */
 void group_check_owed(const swarm_end *end);
 void group_judge_sizes(swarm *s);
+
+/* ---- link.c ---- */
+
+/* act_link, a row of the table: opens a link, or closes one, sends through one, names or forgets the server.
+ * act_link_server: the server comes, or goes. */
+void act_link(swarm *s, swarm_end *end);
+void act_link_server(swarm *s, swarm_end *end);
+
+/* link_calm_begin: the server is there, and has its name. link_calm_end: so all links must be up, and all that they
+ * were given must have come. link_destroy: both sides, if there are any. */
+void link_calm_begin(swarm *s);
+void link_calm_end(swarm *s);
+void link_destroy(swarm *s);
+
+/* link_is_restless: there is a link that is not up, and tries to be. */
+bool link_is_restless(const swarm *s);
+
 /* ---- logic.c ---- */
 
 /* act_logic, a row of the table: makes a server with an inbox, or destroys it. act_logic_more: a client more, some
@@ -497,6 +549,26 @@ void logic_destroy(swarm *s);
 
 /* logic_calm: takes what comes until nothing does: all lines must have come. */
 void logic_calm(swarm *s);
+
+/* ---- udp.c ---- */
+
+/* Rows of the table of actions. */
+void act_udp_open(swarm *s, swarm_end *end);
+void act_udp_close(swarm *s, swarm_end *end);
+void act_udp_send(swarm *s, swarm_end *end);
+
+/* udp_speak: in calm weather each port that is open sends to each. udp_judge_orderly: and all of that has come. */
+void udp_speak(swarm *s);
+void udp_judge_orderly(swarm *s);
+
+/* udp_judge_calm: where nothing could go wrong nothing is missing; and what was closed has ended. */
+void udp_judge_calm(swarm *s);
+
+/* udp_forget: the ports of a runtime that is gone: each has had its end. */
+void udp_forget(const swarm_runtime *runtime);
+
+/* udp_most_memory: what the ports of a runtime may hold. */
+uint64_t udp_most_memory(const swarm_runtime *runtime);
 
 /* ---- raw.c ---- */
 

@@ -21,6 +21,11 @@ void weather_choose(swarm *s)
     if (choose(from, 2)) faults->emfile_per_mille = per_mille(from, 300);
     if (choose(from, 2)) faults->enobufs_per_mille = per_mille(from, 20);
     if (choose(from, 2)) faults->enomem_per_mille = per_mille(from, 100);
+    if (choose(from, 2)) faults->datagram_loss_per_mille = per_mille(from, 300);
+    if (choose(from, 2)) faults->datagram_duplicate_per_mille = per_mille(from, 300);
+    if (choose(from, 2)) faults->datagram_reorder_per_mille = per_mille(from, 300);
+    if (choose(from, 2)) faults->resolve_per_mille = per_mille(from, 300);
+    if (choose(from, 3) == 0) faults->resolve_ms_max = (uint32_t)choose_from(from, 1, 15000);
     if (choose(from, 3) == 0) faults->max_sockets = (uint32_t)choose_from(from, 4, 60);
     if (choose(from, 2)) faults->latency_us_max = (uint32_t)choose_from(from, 1, 200000);
     if (choose(from, 3) == 0) faults->bytes_per_second = choose_from(from, 2000, 2000000);
@@ -37,6 +42,10 @@ static void apply(swarm *s)
     s->ever[WEIR_SIM_EMFILE] |= now->emfile_per_mille > 0;
     s->ever[WEIR_SIM_ENOBUFS] |= now->enobufs_per_mille > 0;
     s->ever[WEIR_SIM_ENOMEM] |= now->enomem_per_mille > 0;
+    s->ever[WEIR_SIM_DATAGRAM_LOSS] |= now->datagram_loss_per_mille > 0;
+    s->ever[WEIR_SIM_DATAGRAM_DUPLICATE] |= now->datagram_duplicate_per_mille > 0;
+    s->ever[WEIR_SIM_DATAGRAM_REORDER] |= now->datagram_reorder_per_mille > 0;
+    s->ever[WEIR_SIM_RESOLVE] |= now->resolve_per_mille > 0;
     s->ever_full |= now->max_sockets > 0;
     int error = weir_sim_change(s->sim, now);
     SWARM_CHECK(s, error == 0, "weir_sim_change: %s", weir_error_name(error));
@@ -58,6 +67,11 @@ void weather_change(swarm *s)
     now->emfile_per_mille = now_or_not(s, faults->emfile_per_mille);
     now->enobufs_per_mille = now_or_not(s, faults->enobufs_per_mille);
     now->enomem_per_mille = now_or_not(s, faults->enomem_per_mille);
+    now->datagram_loss_per_mille = now_or_not(s, faults->datagram_loss_per_mille);
+    now->datagram_duplicate_per_mille = now_or_not(s, faults->datagram_duplicate_per_mille);
+    now->datagram_reorder_per_mille = now_or_not(s, faults->datagram_reorder_per_mille);
+    now->resolve_per_mille = now_or_not(s, faults->resolve_per_mille);
+    now->resolve_ms_max = now_or_not(s, faults->resolve_ms_max);
     now->max_sockets = now_or_not(s, faults->max_sockets);
     now->latency_us_max = faults->latency_us_max ? 1 + (uint32_t)choose(&s->from, faults->latency_us_max) : 0;
     now->latency_us_min = (uint32_t)choose(&s->from, now->latency_us_max + 1);

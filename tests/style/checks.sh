@@ -12,7 +12,8 @@ checks=(
     extensions "what MSVC shall compile uses an extension only where __GNUC__ is asked for"
     headers "public headers compile alone as C11 and as C++17"
     doc_comments "public functions have a comment that names them and says who may call them"
-    proof "each test that docs/windows-proof.md names is there"
+    proof "each test that docs/windows-proof.md or a guide names is there"
+    translations "a translation has the headings, the tables and the code of its original"
     whitespace "no tabs, no spaces at the end of a line, a line end at the end of a file"
     length "C files have at most 620 lines"
     notes "nothing is left to do"
@@ -117,12 +118,38 @@ check_doc_comments() {
 
 # A name of a test is long enough to be told from that of a file. One that ends in … stands for several.
 check_proof() {
-    local tests line name
+    local tests file line name
     tests=$(files 'tests/*' | xargs -r grep -hoE '^([A-Z_]*TEST[A-Z_]*|Test)\([a-z0-9_]+, [a-z0-9_]+|^test_[a-z0-9_]+' |
         sed -E 's/.*, |^test_//')
     # shellcheck disable=SC2016 # they are Markdown's
     files docs/windows-proof.md | xargs -r grep -noE '`[a-z0-9_]{15,}(`|…)' | tr -d '`' | while IFS=: read -r line name; do
         grep -qE "^${name/%…/.*}$" <<<"$tests" || echo "docs/windows-proof.md:$line: there is no test $name"
+    done
+    # In the guides it stands with its suite, as --filter wants it: conn/opens_then_has_messages_then_closes.
+    tests=$(files 'tests/*.c' | xargs -r sed -nE 's/^([A-Z_]*TEST[A-Z_]*|Test)\(([a-z0-9_]+), ([a-z0-9_]+).*/\2\/\3/p')
+    # shellcheck disable=SC2016
+    files 'docs/guide/*.md' | xargs -r grep -HnoE '`[a-z0-9_]+/[a-z0-9_]{15,}`' | tr -d '`' | while IFS=: read -r file line name; do
+        grep -qxF "$name" <<<"$tests" || echo "$file:$line: there is no test $name"
+    done
+}
+
+# outline FILE: its code, and of its headings and tables only that they are there.
+outline() {
+    awk '/^```/ { code = !code; print; next }
+         code { print; next }
+         match($0, /^#+ /) { print substr($0, 1, RLENGTH) }
+         /^\|/ { print "|" }' "$1"
+}
+
+check_translations() {
+    local file original
+    files '*.ko.md' | while IFS= read -r file; do
+        original=${file%.ko.md}.md
+        if [ ! -f "$original" ]; then
+            echo "$file: there is no $original"
+        else
+            diff <(outline "$original") <(outline "$file") | sed -n "s|^[<>]|$file: differs from its original:|p"
+        fi
     done
 }
 

@@ -4,8 +4,9 @@
  *   [::1]:7777           IPv6; [::]:7777 listens on IPv4 too unless weir_listen_options.ipv6_only
  *   [fe80::1%eth0]:7777  IPv6 with a scope: an interface's name or number
  *   unix:/run/x.sock     a Unix-domain socket
+ *   db.internal:7000     a name, for weir_connect and weir_link_open alone, which look it up (weir/connector.h)
  *
- * Addresses are numeric: nothing here asks a name server. Port 0 lets the system choose when listening. */
+ * Elsewhere addresses are numeric, and nothing asks a name server. Port 0 lets the system choose when listening. */
 #ifndef WEIR_ADDRESS_H
 #define WEIR_ADDRESS_H
 
@@ -39,13 +40,17 @@ typedef struct weir_address {
  * WEIR_EINVAL: text or out is NULL. */
 WEIR_API int weir_address_parse(weir_address *out, const char *text, const char **why);
 
-/* What failed, in more than a number: weir_listen and weir_connect fill it where their options ask. */
+/* What failed, in more than a number: weir_listen and weir_connect fill it where their options ask, and a link has it
+ * in its status. */
 typedef enum weir_step {
     WEIR_STEP_NONE = 0,
     WEIR_STEP_OPTIONS, /* an option or the address text was refused before the system was asked */
     WEIR_STEP_SOCKET,
     WEIR_STEP_BIND,
     WEIR_STEP_LISTEN,
+    WEIR_STEP_RESOLVE, /* the name was looked up */
+    WEIR_STEP_CONNECT,
+    WEIR_STEP_OPEN, /* the connection was there, and has ended */
 } weir_step;
 
 typedef struct weir_failure {

@@ -141,7 +141,7 @@ WEIR_API weir_runtime *weir_conn_runtime(const weir_conn *conn);
 /* weir_conn_worker: the number of its worker, from 0. [worker] */
 WEIR_API unsigned weir_conn_worker(const weir_conn *conn);
 
-/* weir_conn_peer: the other end, also in on_close. [worker] */
+/* weir_conn_peer: the other end, also in on_close; family WEIR_FAMILY_NONE where a name was not found. [worker] */
 WEIR_API weir_address weir_conn_peer(const weir_conn *conn);
 
 /* weir_conn_local: this end; family WEIR_FAMILY_NONE where the system no longer knows, as in on_close. [worker] */

@@ -34,8 +34,10 @@ typedef struct weir_runtime_options {
     /* Open connections in all. 0: as many as the process may have descriptors for, less 64. Otherwise the descriptor
      * limit is raised to fit, as far as the system lets it. The table is grown once, at creation. */
     uint32_t max_connections;
-    uint32_t max_posts;       /* of weir_post that wait for one worker; 0: 262,144 */
-    uint32_t stop_timeout_ms; /* for connections to flush and close at a stop; the rest is reset; 0: 5 s */
+    uint32_t max_posts;   /* of weir_post that wait for one worker; 0: 262,144 */
+    uint32_t max_lookups; /* of names that wait for the resolver; 0: 1,024 */
+    /* For connections to flush and close at a stop; the rest is reset. For UDP ports to send what waits. 0: 5 s */
+    uint32_t stop_timeout_ms;
     /* Bytes of group sends that may wait for one worker, each message counting as 128 more; then weir_group_send is
      * refused there. 0: 64 MiB. */
     size_t group_backlog;
@@ -62,8 +64,8 @@ WEIR_API int weir_runtime_run(weir_runtime *runtime);
 WEIR_API int weir_runtime_start(weir_runtime *runtime);
 
 /* weir_runtime_stop: asks for a stop: no more accepts, on_stop for every connection, then each is closed as by
- * weir_close within stop_timeout_ms, and what is left is reset; on_close has WEIR_ESTOPPED. Returns at once; twice is
- * harmless. [any], and in signal handlers */
+ * weir_close within stop_timeout_ms, and what is left is reset; on_close has WEIR_ESTOPPED. UDP ports are told
+ * likewise, and closed as by weir_udp_close. Returns at once; twice is harmless. [any], and in signal handlers */
 WEIR_API void weir_runtime_stop(weir_runtime *runtime);
 
 /* weir_runtime_wait: blocks until a started runtime has stopped and its threads are joined. [owner]
@@ -76,7 +78,8 @@ WEIR_API int weir_runtime_wait(weir_runtime *runtime);
 WEIR_API int weir_poll(weir_runtime *runtime, int timeout_ms);
 
 /* weir_runtime_destroy: stops (as weir_runtime_stop), drains, joins, and frees everything but inboxes. NULL is fine.
- * [owner] */
+ * Where the system's resolver is still busy with a name that nobody waits for any more, it is waited for for a second;
+ * then its thread is left behind, and ends by itself. [owner] */
 WEIR_API void weir_runtime_destroy(weir_runtime *runtime);
 
 /* weir_runtime_workers: how many workers it has. [any] */

@@ -34,7 +34,16 @@ extern "C" {
     X(tick_overruns, counter, "Ticks whose callback was still running at the next one")      \
     X(passes, counter, "Passes of the worker's loop")                                        \
     X(memory, gauge, "Bytes that the workers hold: connections, sockets, outboxes, buffers") \
-    X(queued, gauge, "Bytes sent that the kernel has not yet taken")
+    X(queued, gauge, "Bytes sent that the kernel has not yet taken")                         \
+    X(udp_sockets, gauge, "UDP sockets now")                                                 \
+    X(udp_received, counter, "Datagrams delivered")                                          \
+    X(udp_bytes_received, counter, "Bytes of them")                                          \
+    X(udp_truncated, counter, "Datagrams dropped: longer than max_datagram")                 \
+    X(udp_sent, counter, "Datagrams that the system took")                                   \
+    X(udp_bytes_sent, counter, "Bytes of them")                                              \
+    X(udp_refused, counter, "Datagrams that the system refused")                             \
+    X(udp_dropped, counter, "Datagrams dropped before the system saw them: max_queued")      \
+    X(udp_queued, gauge, "Bytes of datagrams that wait, each counting 64 more")
 
 enum {
     WEIR_STATS_REASONS = 64, /* room for every WEIR_E… number */

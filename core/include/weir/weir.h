@@ -21,12 +21,14 @@
 #include <weir/framing.h>
 #include <weir/group.h>
 #include <weir/inbox.h>
+#include <weir/link.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
 #include <weir/stats.h>
 #include <weir/strand.h>
 #include <weir/tick.h>
 #include <weir/timer.h>
+#include <weir/udp.h>
 #include <weir/version.h>
 
 #endif

@@ -39,6 +39,10 @@ extern "C" {
     X(ETIMEDOUT, 33, "timed out")                                       \
     X(ENOENT, 34, "no such file or directory")                          \
     X(EFAULT, 35, "a buffer was not readable")                          \
+    /* What the resolver said; the names are getaddrinfo's. */          \
+    X(EAI_NONAME, 36, "the name is not known")                          \
+    X(EAI_AGAIN, 37, "temporary failure in name resolution")            \
+    X(EAI_FAIL, 38, "permanent failure in name resolution")             \
     /* How a connection ended. */                                       \
     X(ECLOSED, 50, "closed by this side")                               \
     X(EABORTED, 51, "aborted by this side")                             \
@@ -47,7 +51,7 @@ extern "C" {
     X(EHANDSHAKE, 54, "no whole message before the handshake deadline") \
     X(EIDLE, 55, "nothing received before the idle deadline")           \
     X(EFRAME, 56, "malformed frame")                                    \
-    X(EMSGSIZE, 57, "message longer than max_message")                  \
+    X(EMSGSIZE, 57, "the message is too long")                          \
     X(ESLOW, 58, "the peer reads too slowly")                           \
     X(ESTOPPED, 59, "the runtime is stopping")
 

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <weir/weir.h>
 
-enum { DEADLINE_MS = 60000, STUFF_SIZE = 16 << 10, STUFF_PIECES_MAX = 16384, STUFF_EVERY_MS = 1 };
+enum { DEADLINE_MS = 110000, STUFF_SIZE = 16 << 10, STUFF_PIECES_MAX = 16384, STUFF_EVERY_MS = 1 };
 
 struct message {
     const char *framing, *head, *rest;

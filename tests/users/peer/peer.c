@@ -3,6 +3,8 @@
  * peer STEP...      runs the steps in order, each within 30 s; exits 1 at the first that fails, saying which and why
  *   connect ADDRESS     opens a connection, the current one from here; waits for a server that is not there yet.
  *                       a.b.c.d:port, [ipv6]:port or unix:path. Those opened before stay open
+ *   udp ADDRESS         the current connection from here is a UDP socket that speaks with that peer alone: send and
+ *                       expect are one datagram each
  *   throttle            the next connect asks for small kernel buffers, on the server's side too
  *   send TEXT           \n and \xHH stand for bytes
  *   expect TEXT         receives exactly that
@@ -145,6 +147,16 @@ static void do_connect(char **arguments)
     }
     throttled = reset_seen = false;
     flood_sent = flood_read = 0;
+}
+
+static void do_udp(char **arguments)
+{
+    const struct timeval limit = { .tv_sec = STEP_MS / 1000 };
+    const struct address to = parse(arguments[0]);
+    current = socket(to.is.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (current < 0) fail("socket: %s", strerror(errno));
+    setsockopt(current, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (connect(current, &to.is.any, to.size) != 0) fail("%s: %s", arguments[0], strerror(errno));
 }
 
 static uint64_t number(const char *text)
@@ -420,6 +432,7 @@ static const struct step {
     void (*run)(char **arguments);
 } steps[] = {
     { "connect", 1, do_connect },
+    { "udp", 1, do_udp },
     { "throttle", 0, do_throttle },
     { "send", 1, do_send },
     { "expect", 1, do_expect },

@@ -1,0 +1,122 @@
+#define _GNU_SOURCE
+#include "million/crew.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "machine.h"
+
+enum { MEMBERS_MAX = 512, ANSWER_MS = 120000 };
+
+static struct member running[MEMBERS_MAX];
+static unsigned running_count;
+static int parent_control = -1; /* a member's end */
+
+static bool receive_from(int control, struct word *word)
+{
+    ssize_t got;
+    do {
+        got = recv(control, word, sizeof *word, 0);
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof *word;
+}
+
+static void send_to(int control, const struct word *word)
+{
+    /* A failure is that the other end has gone, which the next receive tells. */
+    ssize_t sent = send(control, word, sizeof *word, MSG_NOSIGNAL);
+    (void)sent;
+}
+
+/* ---- in a member ---- */
+
+bool crew_hear(struct word *word)
+{
+    return receive_from(parent_control, word);
+}
+
+void crew_tell(const struct word *word)
+{
+    send_to(parent_control, word);
+}
+
+static void last_words(const char *sentence)
+{
+    struct word word = { .kind = WORD_FAILED };
+    snprintf(word.failure, sizeof word.failure, "%s", sentence);
+    crew_tell(&word);
+    _Exit(1);
+}
+
+uint64_t process_rss(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long long total = 0, resident = 0;
+    if (!file || fscanf(file, "%llu %llu", &total, &resident) != 2) fail_system("/proc/self/statm");
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* ---- in the parent ---- */
+
+void crew_end(void)
+{
+    for (unsigned i = 0; i < running_count; i++) kill(running[i].id, SIGKILL);
+    for (unsigned i = 0; i < running_count; i++) waitpid(running[i].id, NULL, 0);
+    running_count = 0;
+}
+
+void member_start(struct member *member, void (*body)(const void *data), const void *data, const struct place *place,
+                  struct word *ready)
+{
+    if (running_count == MEMBERS_MAX) fail("more than %d processes", MEMBERS_MAX);
+    if (running_count == 0) atexit(crew_end);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) fail_system("socketpair");
+    pid_t parent = getpid();
+    pid_t child = fork();
+    if (child < 0) fail_system("fork");
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(1); /* it died before the line above */
+        close(pair[0]);
+        for (unsigned i = 0; i < running_count; i++) close(running[i].control);
+        running_count = 0;
+        parent_control = pair[1];
+        fail_set_sink(last_words);
+        machine_enter(place);
+        body(data);
+        _exit(0);
+    }
+    close(pair[1]);
+    member->id = child;
+    member->control = pair[0];
+    running[running_count++] = *member;
+    member_hear(member, ready);
+}
+
+void member_tell(const struct member *member, const struct word *word)
+{
+    send_to(member->control, word);
+}
+
+void member_hear(const struct member *member, struct word *word)
+{
+    struct pollfd wait = { .fd = member->control, .events = POLLIN };
+    int count;
+    do {
+        count = poll(&wait, 1, ANSWER_MS);
+    } while (count < 0 && errno == EINTR);
+    if (count <= 0) fail("%s did not answer within %d s", member->name, ANSWER_MS / 1000);
+    if (!receive_from(member->control, word)) fail("%s has died", member->name);
+    if (word->kind == WORD_FAILED) fail("%s: %s", member->name, word->failure);
+}
