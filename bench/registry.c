@@ -3,10 +3,14 @@
 #include <stddef.h>
 #include <string.h>
 
-extern const struct workload workload_accept, workload_connect, workload_echo;
+extern const struct workload workload_accept, workload_accept_echo, workload_broadcast, workload_connect, workload_echo,
+    workload_idle, workload_post, workload_ramp, workload_slow, workload_split, workload_timers;
 extern const struct peer peer_floor, peer_weir;
 
-const struct workload *const registry_workloads[] = { &workload_accept, &workload_connect, &workload_echo, NULL };
+const struct workload *const registry_workloads[] = {
+    &workload_accept, &workload_accept_echo, &workload_connect, &workload_echo, &workload_broadcast, &workload_slow,
+    &workload_ramp,   &workload_idle,        &workload_timers,  &workload_post, &workload_split,     NULL,
+};
 const struct peer *const registry_peers[] = { &peer_floor, &peer_weir, NULL };
 
 const struct workload *registry_workload(const char *name)
