@@ -21,7 +21,11 @@ static void print_help(void)
     }
     printf("\ncontenders:");
     for (const struct peer *const *each = registry_peers; *each; each++) printf(" %s", (*each)->name);
-    printf("\n\noptions (weir-bench WORKLOAD --help lists those of one workload):\n");
+    printf("\n");
+    for (const struct missing *each = registry_missing; each->name; each++) {
+        printf("  without %s: %s\n", each->name, each->why);
+    }
+    printf("\noptions (weir-bench WORKLOAD --help lists those of one workload):\n");
     options_print(OPTION_ALL);
 }
 

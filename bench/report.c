@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "machine.h"
+#include "registry.h"
 #include "summary.h"
 #include "text.h"
 
@@ -29,6 +30,9 @@ static void print_versions(const struct contest *contest)
         if (!named) printf("%s %s, ", peer->name, peer->version());
     }
     printf("%s\n", report_compiler());
+    for (const struct missing *each = registry_missing; each->name; each++) {
+        printf("without   %s: %s\n", each->name, each->why);
+    }
 }
 
 static void print_places(const struct contest *contest)

@@ -30,6 +30,11 @@ static const struct peer *known_peer(const char *name, const struct workload *wo
 {
     unsigned length = (unsigned)strcspn(name, ",");
     const struct peer *peer = registry_peer(name, length);
+    for (const struct missing *each = registry_missing; each->name; each++) {
+        if (strlen(each->name) == length && memcmp(each->name, name, length) == 0) {
+            fail_usage("%s is not in this build: %s", each->name, each->why);
+        }
+    }
     if (!peer) fail_usage("\"%.*s\" is no contender; see weir-bench --help", (int)length, name);
     if (!workload->has(peer)) fail_usage("%s has no part in %s here", peer->name, workload->name);
     return peer;

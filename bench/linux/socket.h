@@ -12,8 +12,7 @@ struct sockaddr_in socket_address(const struct address *address);
 int socket_listen(void);
 
 /* socket_listen_shared: one of several on one port, among which the kernel spreads connections; port 0 is for the
- * first.
- */
+ * first. */
 int socket_listen_shared(uint16_t port);
 
 uint16_t socket_port(int listener);

@@ -81,7 +81,7 @@ const struct workload workload_ramp = {
     .options = OPTION(WINDOW) | OPTION(CONNECTIONS) | OPTION(WORKERS),
     .usual = { .window = 16, .connections = 19000 },
     .most_window = 4096,
-    .rounds = 5,
+    .rounds = 3,
     .note = "Latencies are from connect() to the first byte from the server; the worst one is of all rounds.",
     .has = has,
     .serve = serve,

@@ -40,14 +40,14 @@ static void *load_open(const struct job *job)
     return load;
 }
 
-/* The questions that are due. Behind by more than a round, the loop leaves out what it missed: slow clients are no
- * pressure to be made up for. */
+/* The questions that are due. Behind by more than a second, as on a machine that has stood still, the loop leaves out
+ * what it missed. */
 static void ask(void *data, uint64_t now_ns)
 {
     struct load *load = data;
     const uint64_t round_ns = QUESTION_MS * (uint64_t)NS_PER_MS;
     if (load->slow == 0 || load->due_ns > now_ns) return;
-    if (now_ns - load->due_ns > round_ns) load->due_ns = now_ns;
+    if (now_ns - load->due_ns > NS_PER_S) load->due_ns = now_ns;
     while (load->due_ns <= now_ns) {
         intptr_t *client = &load->clients[load->next];
         if (net_deaf_send(*client, load->question, QUESTION) == NET_GONE) {

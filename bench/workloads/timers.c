@@ -119,7 +119,7 @@ const struct workload workload_timers = {
     .alone = true,
     .options = OPTION(TIMERS),
     .usual = { .timers = 1000000 },
-    .rounds = 5,
+    .rounds = 3,
     .figures = figures,
     .note = "A slice is as long as it takes to arm all, re-arm all, and fire all within 0.7 s, most of "
             "which the process\nsleeps through: the rate says nothing.",

@@ -311,7 +311,9 @@ bool link_is_restless(const swarm *s)
 {
     for (unsigned i = 0; s->links && i < s->links->made; i++) {
         const chain *c = &s->links->chains[i];
-        if (c->link && c->state != WEIR_LINK_UP && c->state != WEIR_LINK_ENDED) return true;
+        if (!c->link || c->state == WEIR_LINK_ENDED) continue;
+        /* Without the server it is restless too, or will be when it has heard of that. */
+        if (!s->links->server || c->state != WEIR_LINK_UP) return true;
     }
     return false;
 }
