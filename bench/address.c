@@ -1,5 +1,6 @@
 #include "address.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +15,8 @@ const char *const address_source_texts[ADDRESS_SOURCES] = {
 
 uint32_t address_next_source(void)
 {
-    static unsigned next;
-    return FIRST_SOURCE + next++ % ADDRESS_SOURCES;
+    static atomic_uint next; /* clients of several threads ask */
+    return FIRST_SOURCE + atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % ADDRESS_SOURCES;
 }
 
 bool address_parse(const char *text, struct address *out)

@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct address {
     uint32_t ip; /* both in the byte order of this machine */
     uint16_t port;
@@ -23,5 +27,9 @@ bool address_parse(const char *text, struct address *out);
 
 /* address_of: address_parse of what is known to be right. */
 struct address address_of(const char *text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,5 +1,5 @@
-/* The driving side of a workload: what makes connections happen and counts them. In `accept` and `echo` it is the load
- * generator; in `connect` it is the contender itself. */
+/* The driving side of a workload: what makes operations happen and counts them. In most it is the load generator; in
+ * `connect`, `timers` and `post` it is the contender itself. */
 #ifndef BENCH_DRIVER_H
 #define BENCH_DRIVER_H
 
@@ -20,11 +20,15 @@ struct limit {
     uint64_t operations;
 };
 
+enum { FIGURES_MAX = 8 }; /* numbers that a workload has beside those that all have */
+
 /* What a burst did. */
 struct tally {
     uint64_t started;
     uint64_t finished;
+    uint64_t late; /* of those that have a time to begin at: begun over 1 ms after it, by the driver's own fault */
     struct histogram latency;
+    double figures[FIGURES_MAX]; /* as the workload has named them */
 };
 
 /* How long nothing may happen before a driver gives up. Long enough for a machine that is busy with other things. */

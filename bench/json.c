@@ -44,7 +44,16 @@ static void write_latency(FILE *file, uint64_t p50, uint64_t p99, uint64_t p999,
             p50, p99, p999, worst);
 }
 
-static void write_sample(FILE *file, const struct sample *sample)
+static void write_number(FILE *file, const char *name, double value)
+{
+    if (value >= 0) {
+        fprintf(file, "\"%s\": %.4f", name, value);
+    } else {
+        fprintf(file, "\"%s\": null", name); /* NAN too */
+    }
+}
+
+static void write_sample(FILE *file, const struct contest *contest, const struct sample *sample)
 {
     fprintf(file, "{\"operations\": %" PRIu64 ", \"elapsed_ns\": %" PRIu64 ", ", sample->operations,
             sample->elapsed_ns);
@@ -53,7 +62,27 @@ static void write_sample(FILE *file, const struct sample *sample)
     write_usage(file, "other", &sample->other);
     fputs(", ", file);
     write_latency(file, sample->p50_ns, sample->p99_ns, sample->p999_ns, sample->worst_ns);
+    const struct figure *figures = contest->workload->figures;
+    for (unsigned i = 0; figures && figures[i].name; i++) {
+        fputs(", ", file);
+        write_number(file, figures[i].name, sample->figures[i]);
+    }
     fputc('}', file);
+}
+
+/* For a curve. */
+static void write_percentiles(FILE *file, const struct histogram *latency)
+{
+    static const double percentiles[] = { 1,  10,   25,   50,   75,    90,    95,    98,
+                                          99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.999 };
+    fputs(", \"percentiles_ns\": [", file);
+    for (unsigned i = 0; i < sizeof percentiles / sizeof percentiles[0]; i++) {
+        double above = (double)latency->total * (100 - percentiles[i]) / 100;
+        if (above < 1) break; /* there are too few for that */
+        fprintf(file, "%s[%g, %" PRIu64 "]", i ? ", " : "", percentiles[i],
+                histogram_quantile(latency, percentiles[i] / 100));
+    }
+    fputc(']', file);
 }
 
 static void write_summary(FILE *file, const struct contest *contest, unsigned which)
@@ -66,9 +95,15 @@ static void write_summary(FILE *file, const struct contest *contest, unsigned wh
     write_spread(file, "cpu_us", &summary.cpu_us);
     fprintf(file, ", \"user_us\": %.4f, \"system_us\": %.4f, ", summary.user_us, summary.system_us);
     write_spread(file, "ratio", &summary.ratio);
-    fprintf(file, ", \"saturated\": %u, ", summary.saturated);
+    fprintf(file, ", \"saturated\": %u, \"late\": %.6f, ", summary.saturated, summary.late);
     write_latency(file, histogram_quantile(latency, 0.50), histogram_quantile(latency, 0.99),
                   histogram_quantile(latency, 0.999), latency->worst_ns);
+    write_percentiles(file, latency);
+    const struct figure *figures = contest->workload->figures;
+    for (unsigned i = 0; figures && figures[i].name; i++) {
+        fputs(", ", file);
+        write_spread(file, figures[i].name, &summary.figures[i]);
+    }
     fputc('}', file);
 }
 
@@ -79,12 +114,12 @@ static void write_contender(FILE *file, const struct contest *contest, unsigned 
     write_string(file, "name", contender->name);
     fputs(", ", file);
     write_string(file, "version", contender->peer->version());
-    fprintf(file, ", \"workers\": %u,\n     ", contender->peer->takes_workers ? contest->job.workers : 1);
+    fprintf(file, ", \"workers\": %u,\n     ", summary_workers(contest, contender));
     write_summary(file, contest, which);
     fputs(",\n     \"rounds\": [", file);
     for (unsigned i = 0; i < contest->rounds_done; i++) {
         fputs(i ? ",\n       " : "\n       ", file);
-        write_sample(file, &contender->samples[i]);
+        write_sample(file, contest, &contender->samples[i]);
     }
     fputs("]}", file);
 }
@@ -111,16 +146,23 @@ static void write_set_up(FILE *file, const struct contest *contest)
     write_string(file, "cpu_clock", usage_clock_text());
     fprintf(file, ", \"idle_cores_poll\": %s, \"slice_ns\": %" PRIu64 ", \"warm_up_ns\": %" PRIu64 "},\n",
             contest->awake ? "true" : "false", contest->slice_ns, contest->warm_up_ns);
-    fprintf(file, "  \"options\": {\"rounds\": %u, \"window\": %u, \"connections\": %u", contest->rounds,
-            contest->job.window, contest->job.connections);
-    if (contest->workload->options & OPTION(SIZE)) fprintf(file, ", \"size\": %u", contest->job.size);
-    fprintf(file, ", \"workers\": %u},\n", contest->job.workers);
+    const struct job *job = &contest->job;
+    fprintf(file, "  \"options\": {\"rounds\": %u, \"window\": %u, \"connections\": %u", contest->rounds, job->window,
+            job->connections);
+    if (contest->workload->options & OPTION(SIZE)) fprintf(file, ", \"size\": %u", job->size);
+    if (contest->workload->options & OPTION(SLOW)) fprintf(file, ", \"slow\": %u", job->slow);
+    if (job->rate > 0) fprintf(file, ", \"rate\": %u", job->rate);
+    if (job->timers > 0) fprintf(file, ", \"timers\": %u", job->timers);
+    if (job->producers > 0) fprintf(file, ", \"producers\": %u", job->producers);
+    fprintf(file, ", \"workers\": %u},\n", job->workers);
 }
 
 void json_write(FILE *file, const struct contest *contest)
 {
     fputs("{\n  ", file);
     write_string(file, "workload", contest->workload->name);
+    fputs(",\n  ", file);
+    write_string(file, "operation", contest->workload->operation);
     fputs(",\n", file);
     write_set_up(file, contest);
     fputs("  \"contenders\": [\n", file);

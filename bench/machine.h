@@ -27,6 +27,9 @@ unsigned machine_raise_descriptors(void);
 /* machine_has_terminal: somebody watches stderr, where a line can be rewritten. */
 bool machine_has_terminal(void);
 
+/* machine_spreads: the kernel spreads connections over several listening sockets on one port. */
+extern const bool machine_spreads;
+
 /* What a run says of how this system does these things, and of what it lacks. */
 extern const char *const machine_sharing_text; /* how two processes share a core */
 const char *machine_awake_text(bool awake);    /* what idle cores do */

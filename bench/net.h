@@ -31,6 +31,10 @@ struct net *net_create(unsigned streams);
  * how it went on: NET_ENDED when the peer has closed it, NET_FAILED, or NET_READABLE alone when it sent something. */
 void net_start(struct net *net, unsigned stream, const struct address *to);
 
+/* net_ask: as net_start, for a connection on which these bytes, which must stay as they are, are sent as soon as it is
+ * there. What comes back is told as NET_READABLE. It ends in a reset. */
+void net_ask(struct net *net, unsigned stream, const struct address *to, const uint8_t *data, size_t size);
+
 /* net_open: a connection that stays, established when this returns; without Nagle's delay. It ends in a reset when the
  * process does. */
 void net_open(struct net *net, unsigned stream, const struct address *to);
@@ -52,6 +56,14 @@ int net_error(struct net *net, unsigned stream);
 
 /* net_reset: closes with a reset. Neither end is left in TIME_WAIT, and the port is free at once. */
 void net_reset(struct net *net, unsigned stream);
+
+/* A connection whose end here never reads, and takes little on its way: of no net, established when net_deaf_open
+ * returns; it ends in a reset. net_deaf_send: how many bytes the system took at once, or NET_GONE when the peer has
+ * ended the connection, which is then to be closed all the same. */
+enum { NET_GONE = -1 };
+intptr_t net_deaf_open(const struct address *to);
+int net_deaf_send(intptr_t deaf, const uint8_t *data, size_t size);
+void net_deaf_close(intptr_t deaf);
 
 /* net_sink: accepts, reads each connection to its end, and closes it. Calls serve_ready; never returns. */
 void net_sink(void);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "job.h"
 
 enum kind { NUMBER, SECONDS, TEXT, FLAG };
 
@@ -23,13 +24,19 @@ struct specification {
 
 static const struct specification specifications[OPTION_END] = {
     [OPTION_SECONDS] = { "--seconds", "S", SECONDS, FIELD(seconds), 0, 3600,
-                         "time to measure in all, split into slices (default: 0.2 a slice)" },
-    [OPTION_ROUNDS] = { "--rounds", "N", NUMBER, FIELD(rounds), 1, 1000, "rounds of one slice a contender (25)" },
+                         "time to measure in all, split into slices; else a slice has 0.2 s in most workloads" },
+    [OPTION_ROUNDS] = { "--rounds", "N", NUMBER, FIELD(rounds), 1, ROUNDS_MAX, "rounds of one slice a contender" },
     [OPTION_WINDOW] = { "--window", "N", NUMBER, FIELD(window), 1, 4096,
-                        "operations in flight (accept, connect: 64 in all; echo: 1 a connection)" },
-    [OPTION_CONNECTIONS] = { "--connections", "N", NUMBER, FIELD(connections), 1, 1000000, "open at once (1000)" },
-    [OPTION_SIZE] = { "--size", "BYTES", NUMBER, FIELD(size), 1, 1 << 20, "of a message (64)" },
-    [OPTION_WORKERS] = { "--workers", "N", NUMBER, FIELD(workers), 1, 256, "threads of contenders that have them (1)" },
+                        "operations in flight; of echo and slow: of a connection; of post: of a producer" },
+    [OPTION_CONNECTIONS] = { "--connections", "N", NUMBER, FIELD(connections), 1, 1000000, "open at once" },
+    [OPTION_SIZE] = { "--size", "BYTES", NUMBER, FIELD(size), 1, 1 << 20, "of a message" },
+    [OPTION_RATE] = { "--rate", "N", NUMBER, FIELD(rate), 1, 10000000,
+                      "messages a second in all, each at its time; else the next one follows an answer" },
+    [OPTION_SLOW] = { "--slow", "N", NUMBER, FIELD(slow), 0, 10000, "clients that ask and never read" },
+    [OPTION_TIMERS] = { "--timers", "N", NUMBER, FIELD(timers), 1, 10000000, "how many" },
+    [OPTION_PRODUCERS] = { "--producers", "N", NUMBER, FIELD(producers), 1, JOB_PRODUCERS_MAX, "threads that post" },
+    [OPTION_WORKERS] = { "--workers", "N", NUMBER, FIELD(workers), 1, JOB_WORKERS_MAX,
+                         "threads of contenders that have them" },
     [OPTION_CONTENDERS] = { "--contenders", "LIST", TEXT, FIELD(contenders), 0, 0,
                             "such as floor,weir (all); compared with the first; one may stand twice" },
     [OPTION_JSON] = { "--json", "FILE", TEXT, FIELD(json), 0, 0, "write all rounds there" },
@@ -41,8 +48,6 @@ static const struct specification specifications[OPTION_END] = {
     [OPTION_COUNT] = { "--count", "N", NUMBER, FIELD(count), 1, 1000000000, "end after so many operations" },
     [OPTION_HELP] = { "--help", NULL, FLAG, 0, 0, 0, "this text" },
 };
-
-static const struct options defaults = { .rounds = 25, .connections = 1000, .size = 64, .workers = 1 };
 
 static const struct specification *find(const char *text, size_t length)
 {
@@ -98,7 +103,7 @@ static void read_value(const struct specification *option, const char *text, str
 
 void options_parse(struct options *out, int count, char **arguments)
 {
-    *out = defaults;
+    *out = (struct options){ 0 };
     for (int i = 0; i < count; i++) {
         const char *text = arguments[i];
         if (strncmp(text, "--", 2) != 0) fail_usage("%s: an option, which begins with --, was expected", text);

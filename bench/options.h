@@ -5,12 +5,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { ROUNDS_MAX = 1000 };
+
 enum option {
     OPTION_SECONDS,
     OPTION_ROUNDS,
     OPTION_WINDOW,
     OPTION_CONNECTIONS,
     OPTION_SIZE,
+    OPTION_RATE,
+    OPTION_SLOW,
+    OPTION_TIMERS,
+    OPTION_PRODUCERS,
     OPTION_WORKERS,
     OPTION_CONTENDERS,
     OPTION_JSON,
@@ -31,12 +37,12 @@ typedef uint32_t option_set;
 struct options {
     option_set given;
     double seconds;
-    unsigned rounds, window, connections, size, workers, count;
+    unsigned rounds, window, connections, size, rate, slow, timers, producers, workers, count;
     const char *contenders, *json, *workload, *contender, *address;
 };
 
 /* options_parse: reads `--name value` and `--name=value`. Exits with 2, and says why, at anything it does not know and
- * at any value out of range. Options that are not given keep their defaults. */
+ * at any value out of range. An option that is not given is 0 or NULL. */
 void options_parse(struct options *out, int count, char **arguments);
 
 /* options_refuse_others: exits with 2 if an option was given that `what` does not use. */

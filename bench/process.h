@@ -28,6 +28,7 @@ enum message_kind {
     MESSAGE_FAILURE, /* from a child: its last words */
     MESSAGE_READY,   /* from a child: it is set up */
     MESSAGE_USAGE,   /* to a server, and its answer */
+    MESSAGE_STATE,   /* to a server, and its answer */
     MESSAGE_BURST,   /* to a driver, and its answer */
 };
 
@@ -43,6 +44,13 @@ struct outcome {
     struct tally tally;
 };
 
+/* What a server has, when it has nothing to do. */
+struct server_state {
+    uint64_t held;                    /* bytes, by the library's own count or by malloc's; 0 where neither has one */
+    uint64_t resident;                /* bytes of its process */
+    uint64_t shares[JOB_WORKERS_MAX]; /* connections of each worker; 0 where the contender does not say */
+};
+
 struct message {
     enum message_kind kind;
     union {
@@ -50,6 +58,7 @@ struct message {
         char failure[512];
         uint16_t port;
         struct usage usage;
+        struct server_state state;
         struct order order;
         struct outcome outcome;
     };
@@ -67,6 +76,9 @@ void process_start(struct process *process, const struct task *task, struct mess
 
 /* process_ask: sends a message, and waits for its answer for at most `timeout_ms`. Fails for any process that died. */
 void process_ask(const struct process *process, struct message *message, int timeout_ms);
+
+/* process_end: ends it, and waits until it has gone. */
+void process_end(const struct process *process);
 
 /* process_run_child: where a child begins as a new program and these arguments are one's, runs it and never returns. */
 void process_run_child(int count, char **arguments);

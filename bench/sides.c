@@ -6,7 +6,9 @@
 
 #include "fail.h"
 #include "machine.h"
+#include "memory.h"
 #include "registry.h"
+#include "text.h"
 #include "thread.h"
 
 void serve_ready(uint16_t port)
@@ -27,22 +29,33 @@ static void last_words(const char *sentence)
     _Exit(1);
 }
 
+static void fill_state(const struct peer *peer, struct server_state *out)
+{
+    *out = (struct server_state){ .held = peer->memory ? peer->memory() : memory_allocated(),
+                                  .resident = memory_resident() };
+    if (peer->shares) peer->shares(out->shares);
+}
+
 /* What watches over a server beside its own threads: asleep but for the two questions of a slice. It exists for all
  * contenders alike, so that none of them needs code to be measured. */
-static void answer_usage(void *nothing)
+static void answer_questions(void *data)
 {
-    (void)nothing;
+    const struct side *side = data;
     struct message message;
     while (process_receive(&message)) {
-        message.usage = usage_now();
+        if (message.kind == MESSAGE_STATE) {
+            fill_state(side->peer, &message.state);
+        } else {
+            message.usage = usage_now();
+        }
         process_send(&message);
     }
     _Exit(0);
 }
 
-static void run_server(const struct side *side)
+static void run_server(struct side *side)
 {
-    thread_start(answer_usage, NULL);
+    thread_start(answer_questions, side);
     side->workload->serve(side->peer, &side->job);
     fail("the server stopped by itself");
 }
@@ -103,15 +116,21 @@ void side_serve_alone(const struct side *side, double seconds)
 void side_drive_alone(const struct side *side, const struct order *order)
 {
     const struct driver *driver = side->workload->driver(side->peer);
-    void *state = driver->open(&side->job);
+    static void *volatile state; /* there as long as the process, however that ends: what it points to is no leak */
     static struct outcome outcome;
+    state = driver->open(&side->job);
     side_burst(driver, state, order, &outcome);
     double seconds = (double)outcome.elapsed_ns / NS_PER_S;
     double operations = (double)outcome.tally.finished;
-    printf("%.0f operations in %.3f s: %.0f/s, %.2f us CPU each on this side, p50 %.1f us, p99 %.1f us\n", operations,
-           seconds, operations / seconds, (double)outcome.usage.cpu_ns / NS_PER_US / operations,
-           (double)histogram_quantile(&outcome.tally.latency, 0.50) / NS_PER_US,
-           (double)histogram_quantile(&outcome.tally.latency, 0.99) / NS_PER_US);
+    if (operations == 0) fail("not one operation fits into that");
+    printf("%.0f operations in %.3f s: %.0f/s, %.3f us CPU each on this side", operations, seconds,
+           operations / seconds, (double)outcome.usage.cpu_ns / NS_PER_US / operations);
+    const struct histogram *latency = &outcome.tally.latency;
+    if (latency->total > 0) {
+        printf(", p50 %s, p99 %s", text_duration(histogram_quantile(latency, 0.50)).text,
+               text_duration(histogram_quantile(latency, 0.99)).text);
+    }
+    printf("\n");
     fflush(stdout);
     _Exit(0); /* a driver has no end of its own: its threads still run */
 }

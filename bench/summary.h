@@ -16,9 +16,14 @@ struct summary {
     double user_us, system_us; /* the median, split as over the whole contest: one slice is too short for that */
     struct spread ratio;       /* CPU per operation, to that of the first one in the same round, if the clock saw any */
     unsigned saturated;        /* rounds in which the other side ran for over 95 % of the time that it could */
+    double late;               /* share of the operations that the other side began late, where they have their times */
+    struct spread figures[FIGURES_MAX];
 };
 
 struct summary summary_of(const struct contest *contest, unsigned which);
+
+/* summary_workers: threads that the contender serves, or connects, with. */
+unsigned summary_workers(const struct contest *contest, const struct contender *contender);
 
 /* summary_disturbed: the share of the time in which the other side waited while its core was taken. With a core of its
  * own that is the work of processes that do not belong to the contest. */

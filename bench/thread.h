@@ -2,6 +2,10 @@
 #ifndef BENCH_THREAD_H
 #define BENCH_THREAD_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* thread_start: a thread that nobody waits for. */
 void thread_start(void (*body)(void *argument), void *argument);
 
@@ -11,5 +15,9 @@ struct semaphore;
 struct semaphore *semaphore_create(void);
 void semaphore_post(struct semaphore *semaphore);
 void semaphore_wait(struct semaphore *semaphore);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

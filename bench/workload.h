@@ -7,17 +7,38 @@
 #include "options.h"
 #include "peer.h"
 
+struct contender;
+struct contest;
+struct sample;
+
+/* A number that a workload has beside operations, time and CPU: a column of its table and a field of its JSON. One that
+ * is not known here, or means nothing, is NAN. */
+struct figure {
+    const char *name;  /* in JSON */
+    const char *title; /* over the column */
+    unsigned digits;   /* behind the point */
+};
+
 struct workload {
     const char *name;
-    const char *what;        /* for the table and for --help */
-    const char *operation;   /* what is counted, in the singular */
-    bool contender_drives;   /* the contender is the driving side */
-    option_set options;      /* those of its own, beyond what every workload has */
-    unsigned default_window; /* --window, where it is not given */
-    unsigned most_window;
-    bool (*has)(const struct peer *peer);                          /* can this contender take part? */
+    const char *what;      /* for the table and for --help */
+    const char *operation; /* what is counted, in the singular */
+    bool contender_drives; /* the contender is the driving side */
+    bool alone;            /* there is no listening side */
+    bool fresh;            /* both sides begin anew for each slice, which is one burst and has no warm-up */
+    bool places;           /* a contender takes part once for each placement that it can do */
+    option_set options;    /* those of its own, beyond what every workload has */
+    struct job usual;      /* what is not said by options, and is not 0 */
+    unsigned least_window, most_window, least_size; /* if not 0 */
+    unsigned rounds, slice_ms;                      /* if not said, and not 0: the general ones */
+    const struct figure *figures;         /* FIGURES_MAX at the most, and one without a name behind them; or NULL */
+    bool only_figures;                    /* its table has no others */
+    const char *note;                     /* under the table: what its figures are; or NULL */
+    bool (*has)(const struct peer *peer); /* can this contender take part? */
     void (*serve)(const struct peer *peer, const struct job *job); /* the listening side; never returns */
     const struct driver *(*driver)(const struct peer *peer);
+    /* One slice, from which it fills the sample but for its latencies; NULL: contest_measure. */
+    void (*measure)(const struct contest *contest, struct contender *contender, struct sample *out);
 };
 
 #endif

@@ -208,7 +208,7 @@ int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol
     weir_connect_options none = { 0 };
     if (!options) options = &none;
     wr_failure failure = wr_failure_begin(options->failure, "connect", address);
-    wr_connector *connector;
+    wr_connector *connector = NULL;
     int error = wr_connector_create(&connector, runtime, address, protocol, options, &failure);
     if (error) return error;
     error = wr_connector_launch(runtime, connector, wr_connector_worker(runtime, connector), out);

@@ -240,7 +240,7 @@ int weir_link_open(weir_runtime *runtime, const char *address, const weir_protoc
     wr_failure failure = wr_failure_begin(options->connect.failure, "link", address);
     const char *why = out ? refuse(options) : "an argument is NULL";
     if (why) return wr_failure_option(&failure, WEIR_EINVAL, why);
-    wr_connector *model;
+    wr_connector *model = NULL;
     int error = wr_connector_create(&model, runtime, address, protocol, &options->connect, &failure);
     if (error) return error;
     weir_link *link = wr_heap_alloc(&runtime->heap, sizeof *link + strlen(address) + 1);

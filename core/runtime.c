@@ -37,6 +37,11 @@ void weir_sleep_ms(uint32_t ms)
     wr_os_sleep_ms(ms);
 }
 
+uint64_t weir_now_ns(const weir_runtime *runtime)
+{
+    return runtime->options.sim ? weir_sim_now_ns(runtime->options.sim) : wr_os_now_ns();
+}
+
 void wr_log(const weir_runtime *runtime, weir_log_level level, const char *format, ...)
 {
     if (!runtime->options.log) return;

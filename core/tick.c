@@ -98,7 +98,7 @@ void wr_ticks_drop(wr_worker *worker)
 static void begin(wr_worker *worker, wr_message *message)
 {
     weir_tick *tick = WR_CONTAINER_OF(message, weir_tick, start);
-    tick->owner.start_ns = worker->owner.now_ns;
+    tick->owner.start_ns = worker->owner.now_ns + tick->delay_us * UINT64_C(1000);
     tick->owner.next = 1;
     wr_deadlines_add(&worker->owner.ticks, &tick->owner.deadline, due_ns(tick, 1));
 }
@@ -132,6 +132,7 @@ int weir_tick_start(weir_runtime *runtime, const weir_tick_options *options, wei
     tick->data = options->data;
     tick->rate = (wr_rate){ options->hz, options->hz_divisor ? options->hz_divisor : 1 };
     tick->catch_up = options->catch_up;
+    tick->delay_us = options->delay_us;
     wr_message_post(tick->worker, &tick->start);
     if (out) *out = tick;
     return 0;

@@ -24,7 +24,7 @@ struct weir_tick {
     weir_tick_fn run;
     void *data;
     wr_rate rate;
-    uint32_t catch_up;
+    uint32_t catch_up, delay_us;
     struct {
         wr_deadline deadline; /* of tick number `next`, in the worker's */
         uint64_t start_ns;

@@ -35,7 +35,7 @@ static wr_udp_chunk *add_chunk(wr_udp_list *list, wr_pool *chunks, uint32_t need
     wr_udp_chunk *chunk = is_pooled ? wr_pool_get(chunks) : wr_alloc(chunks->memory, size);
     if (!chunk) return NULL;
     *chunk = (wr_udp_chunk){ .size = is_pooled ? WR_CHUNK_SIZE : size, .used = sizeof *chunk };
-    if (list->chunks)
+    if (list->last_chunk)
         list->last_chunk->next = chunk;
     else
         list->chunks = chunk;

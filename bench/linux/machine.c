@@ -84,6 +84,8 @@ bool machine_has_terminal(void)
     return isatty(STDERR_FILENO);
 }
 
+const bool machine_spreads = true;
+
 const char *const machine_sharing_text = "SCHED_BATCH";
 
 const char *machine_awake_text(bool awake)

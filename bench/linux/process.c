@@ -150,6 +150,17 @@ void process_ask(const struct process *process, struct message *message, int tim
     await(process, message, timeout_ms);
 }
 
+void process_end(const struct process *process)
+{
+    kill((pid_t)process->id, SIGKILL);
+    waitpid((pid_t)process->id, NULL, 0);
+    close((int)process->control);
+    unsigned which = 0;
+    while (running[which].id != process->id) which++;
+    running_count--;
+    for (; which < running_count; which++) running[which] = running[which + 1];
+}
+
 /* ---- alone ---- */
 
 void process_wait_for_stdin(uint64_t until_ns)

@@ -16,16 +16,27 @@ struct sockaddr_in socket_address(const struct address *address)
                                  .sin_addr.s_addr = htonl(address->ip) };
 }
 
-int socket_listen(void)
+static int listen_at(uint16_t port, bool shared)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) fail_system("socket");
     int on = 1;
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = socket_address(&(struct address){ INADDR_LOOPBACK, port });
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail_system("TCP_NODELAY");
+    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) fail_system("SO_REUSEPORT");
     if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) fail_system("bind to 127.0.0.1");
     if (listen(fd, 4096) != 0) fail_system("listen");
     return fd;
+}
+
+int socket_listen(void)
+{
+    return listen_at(0, false);
+}
+
+int socket_listen_shared(uint16_t port)
+{
+    return listen_at(port, true);
 }
 
 uint16_t socket_port(int listener)

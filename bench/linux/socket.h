@@ -10,6 +10,11 @@ struct sockaddr_in socket_address(const struct address *address);
 
 /* socket_listen: a listening socket on 127.0.0.1, non-blocking, whose connections inherit TCP_NODELAY. */
 int socket_listen(void);
+
+/* socket_listen_shared: one of several on one port, among which the kernel spreads connections; port 0 is for the
+ * first. */
+int socket_listen_shared(uint16_t port);
+
 uint16_t socket_port(int listener);
 
 /* socket_connect: a non-blocking stream socket that connects, or has connected, to `to` from the next source address.

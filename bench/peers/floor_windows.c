@@ -184,7 +184,7 @@ static void start_attempt(const struct client *client, struct attempt *attempt, 
     attempt->since_ns = now_ns;
     attempt->socket = socket_create();
     port_join(client->port, attempt->socket, 0);
-    socket_connect(attempt->socket, &client->server, &attempt->overlapped);
+    socket_connect(attempt->socket, &client->server, NULL, 0, &attempt->overlapped);
 }
 
 static void finish_attempt(struct attempt *attempt, struct tally *tally, uint64_t now_ns)

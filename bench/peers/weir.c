@@ -21,16 +21,22 @@ static weir_runtime *create_runtime(const struct job *job)
 
 /* ---- servers ---- */
 
-static void serve(const struct job *job, const weir_protocol *protocol)
+static weir_runtime *serving; /* for those who ask it while it serves */
+
+static void serve(const struct job *job, const weir_protocol *protocol, void (*created)(weir_runtime *runtime))
 {
-    weir_runtime *runtime = create_runtime(job);
+    static const weir_placement placements[] = { [PLACEMENT_DEFAULT] = WEIR_PLACEMENT_DEFAULT,
+                                                 [PLACEMENT_SPREAD] = WEIR_PLACEMENT_SPREAD,
+                                                 [PLACEMENT_BALANCED] = WEIR_PLACEMENT_BALANCED };
+    serving = create_runtime(job);
+    if (created) created(serving);
     weir_listener *listener = NULL;
     weir_failure failure;
-    weir_listen_options options = { .failure = &failure };
-    if (weir_listen(runtime, "127.0.0.1:0", protocol, &options, &listener) != 0) fail("%s", failure.text);
+    weir_listen_options options = { .failure = &failure, .placement = placements[job->placement] };
+    if (weir_listen(serving, "127.0.0.1:0", protocol, &options, &listener) != 0) fail("%s", failure.text);
     serve_ready(weir_listener_address(listener).port);
-    check(weir_runtime_run(runtime), "weir_runtime_run");
-    weir_runtime_destroy(runtime);
+    check(weir_runtime_run(serving), "weir_runtime_run");
+    weir_runtime_destroy(serving);
 }
 
 static void accept_open(weir_conn *conn)
@@ -40,7 +46,7 @@ static void accept_open(weir_conn *conn)
 
 static void serve_accept(const struct job *job)
 {
-    serve(job, &(weir_protocol){ .on_open = accept_open });
+    serve(job, &(weir_protocol){ .on_open = accept_open }, NULL);
 }
 
 static void echo_message(weir_conn *conn, const void *bytes, size_t size)
@@ -50,7 +56,58 @@ static void echo_message(weir_conn *conn, const void *bytes, size_t size)
 
 static void serve_echo(const struct job *job)
 {
-    serve(job, &(weir_protocol){ .on_message = echo_message });
+    serve(job, &(weir_protocol){ .on_message = echo_message }, NULL);
+}
+
+static weir_group *room;
+static unsigned packet_size;
+
+static void room_create(weir_runtime *runtime)
+{
+    check(weir_group_create(runtime, &room), "weir_group_create");
+}
+
+static void room_open(weir_conn *conn)
+{
+    static const char joined = BROADCAST_JOINED;
+    check(weir_group_add(room, conn), "weir_group_add");
+    weir_send(conn, &joined, 1);
+}
+
+/* Of one connection, so one after the other. */
+static void room_message(weir_conn *conn, const void *commands, size_t size)
+{
+    static uint64_t packets;
+    (void)conn, (void)commands;
+    for (size_t i = 0; i < size; i++) {
+        weir_buf *packet = weir_buf_create(packet_size);
+        if (!packet) fail("out of memory");
+        broadcast_fill(weir_buf_bytes(packet), packet_size, ++packets);
+        check(weir_group_send(room, packet), "weir_group_send");
+        weir_buf_release(packet);
+    }
+}
+
+static void serve_broadcast(const struct job *job)
+{
+    packet_size = job->size;
+    serve(job, &(weir_protocol){ .on_open = room_open, .on_message = room_message }, room_create);
+}
+
+static uint64_t memory(void)
+{
+    weir_stats stats;
+    weir_stats_read(serving, &stats);
+    return stats.memory;
+}
+
+static void shares(uint64_t *connections)
+{
+    for (unsigned i = 0; i < weir_runtime_workers(serving); i++) {
+        weir_stats stats;
+        check(weir_stats_read_worker(serving, i, &stats), "weir_stats_read_worker");
+        connections[i] = stats.connections;
+    }
 }
 
 /* ---- client ---- */
@@ -174,11 +231,100 @@ static void client_burst(void *state, const struct limit *limit, struct tally *t
     }
 }
 
+/* ---- timers ---- */
+
+/* On a manual runtime, whose one worker is whoever polls it. */
+struct timers {
+    weir_runtime *runtime;
+    const uint32_t *delays_ms;
+    uint64_t fired;
+    unsigned count;
+    weir_timer *each[];
+};
+
+static void timer_fired(weir_timer *timer, void *data)
+{
+    (void)timer;
+    ((struct timers *)data)->fired++;
+}
+
+static void timers_create(weir_runtime *runtime, void *data)
+{
+    struct timers *timers = data;
+    weir_timer_options options = { .on_timer = timer_fired, .data = timers, .delay_ms = 1000 };
+    for (unsigned i = 0; i < timers->count; i++) {
+        check(weir_timer_start(runtime, &options, &timers->each[i]), "weir_timer_start");
+        weir_timer_cancel(timers->each[i]);
+    }
+}
+
+static void *timers_open(const struct job *job)
+{
+    struct timers *timers = calloc(1, sizeof *timers + job->timers * sizeof(weir_timer *));
+    if (!timers) fail("out of memory");
+    timers->count = job->timers;
+    check(weir_runtime_create(&timers->runtime, &(weir_runtime_options){ .manual = true, .max_connections = 1 }),
+          "weir_runtime_create");
+    check(weir_post(timers->runtime, 0, timers_create, timers), "weir_post");
+    weir_poll(timers->runtime, 0);
+    return timers;
+}
+
+static void timers_arm_all(weir_runtime *runtime, void *data)
+{
+    struct timers *timers = data;
+    (void)runtime;
+    for (unsigned i = 0; i < timers->count; i++) weir_timer_arm(timers->each[i], timers->delays_ms[i]);
+}
+
+static void timers_arm(void *state, const uint32_t *delays_ms)
+{
+    struct timers *timers = state;
+    timers->delays_ms = delays_ms;
+    timers->fired = 0; /* not in timers_run: should arming take long, the poll goes on to what is due by then */
+    check(weir_post(timers->runtime, 0, timers_arm_all, timers), "weir_post");
+    weir_poll(timers->runtime, 0);
+}
+
+static uint64_t timers_run(void *state)
+{
+    struct timers *timers = state;
+    while (timers->fired < timers->count) weir_poll(timers->runtime, 1000);
+    return timers->fired;
+}
+
+/* ---- messages between threads ---- */
+
+static void *post_open(const struct job *job)
+{
+    weir_runtime *runtime = create_runtime(job);
+    check(weir_runtime_start(runtime), "weir_runtime_start");
+    return runtime;
+}
+
+static void post_arrived(weir_runtime *runtime, void *producer)
+{
+    (void)runtime;
+    post_received((unsigned)(uintptr_t)producer);
+}
+
+static void post_one(void *state, unsigned producer)
+{
+    check(weir_post(state, 0, post_arrived, (void *)(uintptr_t)producer), "weir_post");
+}
+
 const struct peer peer_weir = {
     .name = "weir",
     .version = weir_version,
     .takes_workers = true,
+    .connects_so = true,
+    .balances = true,
     .serve_accept = serve_accept,
     .serve_echo = serve_echo,
+    .serve_broadcast = serve_broadcast,
     .connect = { client_create, client_burst },
+    .timers = { timers_open, timers_arm, timers_run },
+    .post = { post_open, post_one },
+    .memory = memory,
+    .shares = shares,
 };

@@ -68,6 +68,8 @@ bool machine_has_terminal(void)
     return GetConsoleMode(error, &mode) && SetConsoleMode(error, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
 }
 
+const bool machine_spreads = false;
+
 const char *const machine_sharing_text = "there is no SCHED_BATCH here, so they take short turns";
 
 const char *machine_awake_text(bool awake)

@@ -69,9 +69,10 @@ static void send_to(HANDLE pipe, const struct message *message)
 /* The child's end is the only handle here that can be inherited, besides what this process has inherited itself. */
 static void open_channel(HANDLE *parent_end, HANDLE *child_end)
 {
+    static unsigned channels;
     const DWORD size = 4 * sizeof(struct message); /* nobody waits until the other one reads */
     wchar_t name[64];
-    swprintf(name, sizeof name / sizeof *name, L"\\\\.\\pipe\\weir-bench-%lu-%u", GetCurrentProcessId(), running_count);
+    swprintf(name, sizeof name / sizeof *name, L"\\\\.\\pipe\\weir-bench-%lu-%u", GetCurrentProcessId(), channels++);
     *parent_end = CreateNamedPipeW(name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE,
                                    PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE | PIPE_REJECT_REMOTE_CLIENTS, 1, size,
                                    size, 0, NULL);
@@ -237,6 +238,18 @@ void process_ask(const struct process *process, struct message *message, int tim
 {
     send_to(handle_of(process->control), message);
     await(process, message, timeout_ms);
+}
+
+void process_end(const struct process *process)
+{
+    TerminateProcess(handle_of(process->id), 1);
+    WaitForSingleObject(handle_of(process->id), INFINITE);
+    CloseHandle(handle_of(process->id));
+    CloseHandle(handle_of(process->control));
+    unsigned which = 0;
+    while (running[which].id != process->id) which++;
+    running_count--;
+    for (; which < running_count; which++) running[which] = running[which + 1];
 }
 
 /* ---- alone ---- */

@@ -71,13 +71,20 @@ uint16_t socket_port(SOCKET listener)
     return ntohs(address.sin_port);
 }
 
-void socket_connect(SOCKET socket, const struct sockaddr_in *to, OVERLAPPED *overlapped)
+void socket_set_non_blocking(SOCKET socket)
+{
+    u_long on = 1;
+    if (ioctlsocket(socket, (long)FIONBIO, &on) != 0) fail_system("FIONBIO");
+}
+
+void socket_connect(SOCKET socket, const struct sockaddr_in *to, const void *data, DWORD size, OVERLAPPED *overlapped)
 {
     const struct sockaddr_in source = socket_address(&(struct address){ .ip = address_next_source() });
     if (bind(socket, (const struct sockaddr *)&source, sizeof source) != 0) fail_system("bind to a source address");
     memset(overlapped, 0, sizeof *overlapped);
     const struct winsock *winsock = winsock_get();
-    if (!winsock->connect_ex(socket, (const struct sockaddr *)to, sizeof *to, NULL, 0, NULL, overlapped) &&
+    void *bytes = (void *)(uintptr_t)data; /* a send does not write */
+    if (!winsock->connect_ex(socket, (const struct sockaddr *)to, sizeof *to, bytes, size, NULL, overlapped) &&
         WSAGetLastError() != WSA_IO_PENDING) {
         fail_system("connect");
     }

@@ -29,12 +29,14 @@ SOCKET socket_create(void);
 SOCKET socket_listen(void);
 uint16_t socket_port(SOCKET listener);
 
-/* socket_connect: begins to connect to `to` from the next source address. A packet comes in any case.
+/* socket_connect: begins to connect to `to` from the next source address, and to send what is to be sent then. A packet
+ * comes in any case.
  * socket_connected: it has come, without an error: makes the socket an ordinary one. */
-void socket_connect(SOCKET socket, const struct sockaddr_in *to, OVERLAPPED *overlapped);
+void socket_connect(SOCKET socket, const struct sockaddr_in *to, const void *data, DWORD size, OVERLAPPED *overlapped);
 void socket_connected(SOCKET socket);
 
 void socket_set_no_delay(SOCKET socket);
+void socket_set_non_blocking(SOCKET socket);
 
 /* socket_reset: closes with a reset. Neither end is left in TIME_WAIT, and the port is free at once.
  * socket_reset_at_end: the same whenever the socket is closed. */

@@ -43,13 +43,13 @@ static _Noreturn void refuse(const char *program, const char *argument, const ch
 }
 
 /* strtoull alone would let signs, spaces and an overflow through. */
-static bool read_number(const char *text, uint64_t max, uint64_t *out)
+static bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
     char *end;
     if (text[0] < '0' || text[0] > '9') return false;
     errno = 0;
     *out = strtoull(text, &end, 10);
-    return *end == '\0' && errno == 0 && *out <= max;
+    return *end == '\0' && errno == 0 && *out >= min && *out <= max;
 }
 
 static void store(const char *program, const struct option *option, const char *text)
@@ -72,9 +72,9 @@ static void store(const char *program, const struct option *option, const char *
         *option->choice = i;
     } else {
         uint64_t number;
-        if (!read_number(text, largest(option), &number)) {
-            snprintf(why, sizeof why, "'%.60s' is not a whole number from 0 to %llu", text,
-                     (unsigned long long)largest(option));
+        if (!read_number(text, option->min, largest(option), &number)) {
+            snprintf(why, sizeof why, "'%.60s' is not a whole number from %llu to %llu", text,
+                     (unsigned long long)option->min, (unsigned long long)largest(option));
             refuse(program, option->name, why);
         }
         if (option->number != NULL)

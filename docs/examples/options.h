@@ -21,7 +21,8 @@ struct option {
     const char *help;
     uint32_t *number;
     size_t *size;
-    uint64_t max; /* of a number or a size; 0: all that the type holds */
+    uint64_t min; /* of a number or a size, */
+    uint64_t max; /* and its bound above; 0: all that the type holds */
     unsigned *choice;
     const char *const *choices; /* the words, ended by NULL; the index of the chosen one is stored */
     struct option_texts *texts;

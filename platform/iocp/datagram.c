@@ -250,7 +250,7 @@ void wr_iocp_send_to(wr_cq *base, wr_sock sock, wr_op *op, wr_send_batch *batch)
     s->dispatch->op = op;
     s->dispatch->batch = batch;
     s->dispatch->idle_count = WR_SENDS_ALOFT;
-    for (uint8_t i = 0; i < WR_SENDS_ALOFT; i++) s->dispatch->idle[i] = i;
+    for (int i = 0; i < WR_SENDS_ALOFT; i++) s->dispatch->idle[i] = (uint8_t)i;
     wr_iocp_serve_send_to(cq, s);
 }
 

@@ -9,9 +9,9 @@
 enum {
     READERS = 180,
     DEAF = 20,
-    SIZE = 2000, /* of what is said */
+    SIZE = 8000, /* of what is said */
     HARD = 128 * 1024,
-    ROUNDS_MAX = 5000, /* far more than the system's buffers and the limit take */
+    ROUNDS_MAX = 2000, /* far more than the system's buffers and the limit take */
     ROUNDS_AFTER = 50, /* the room goes on without them */
 };
 

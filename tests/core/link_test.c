@@ -93,7 +93,7 @@ Test(link, comes_back_after_each_restart_of_the_server)
         world_start(&server);
         WORLD_AWAIT(&client, weir_link_conn(link) != 0);
         cr_assert_eq(weir_link_send(link, "hello", 5), 0);
-        WORLD_AWAIT(&client, client.message_bytes == round * 5);
+        WORLD_AWAIT(&client, client.message_bytes == (uint64_t)round * 5);
         world_stop(&server);
         WORLD_AWAIT(&client, weir_link_conn(link) == 0);
     }

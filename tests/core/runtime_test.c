@@ -41,6 +41,17 @@ Test(runtime, is_of_the_version_that_its_headers_say)
     cr_assert_str_eq(weir_version(), WEIR_VERSION);
 }
 
+Test(runtime, has_a_clock_that_goes_on)
+{
+    weir_runtime *runtime = make(manual);
+    uint64_t start_ns = weir_now_ns(runtime);
+    weir_sleep_ms(2);
+    uint64_t slept_ns = weir_now_ns(runtime) - start_ns;
+    cr_assert_geq(slept_ns, 1000000);
+    cr_assert_lt(slept_ns, 25000000000);
+    weir_runtime_destroy(runtime);
+}
+
 Test(runtime, has_as_many_workers_as_was_said_or_one_a_core)
 {
     const unsigned counts[] = { 1, 2, 16, 256 };

@@ -58,6 +58,19 @@ Test(sim_runtime, says_that_it_is_simulated)
     weir_sim_destroy(sim);
 }
 
+Test(sim_runtime, has_the_virtual_time_for_its_clock)
+{
+    weir_sim *sim = NULL;
+    weir_runtime *runtime = NULL;
+    cr_assert_eq(weir_sim_create(&sim, NULL), 0);
+    cr_assert_eq(weir_runtime_create(&runtime, &(weir_runtime_options){ .sim = sim }), 0);
+    uint64_t start_ns = weir_now_ns(runtime);
+    cr_assert_eq(weir_sim_advance(sim, 12345), 0);
+    cr_assert_eq(weir_now_ns(runtime) - start_ns, 12345);
+    weir_runtime_destroy(runtime);
+    weir_sim_destroy(sim);
+}
+
 Test(sim_runtime, runs_until_it_is_stopped_while_others_go_on)
 {
     simulated s = { 0 };

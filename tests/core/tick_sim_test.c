@@ -51,6 +51,24 @@ Test(tick_sim, at_60_hz_comes_216000_times_in_an_hour_without_drift)
     simulated_close(&s);
 }
 
+Test(tick_sim, with_a_delay_comes_that_much_later_each_time)
+{
+    simulated s = { .network = { .seed = 5 } };
+    simulated_open(&s);
+    beat b[2] = { { .sim = s.sim }, { .sim = s.sim } };
+    for (int i = 0; i < 2; i++) {
+        weir_tick_options options = {
+            .hz = 60, .worker = 1, .delay_us = i ? 12345 : 0, .on_tick = on_tick, .data = &b[i]
+        };
+        cr_assert_eq(weir_tick_start(s.server, &options, NULL), 0);
+    }
+    cr_assert_eq(weir_sim_run(s.sim, 10 * S), 0);
+    cr_assert_eq(b[1].first_ns - b[0].first_ns, 12345000);
+    cr_assert_eq(b[0].jitter + b[1].jitter, 0);
+    cr_assert_geq(b[1].count, 599 - 1);
+    simulated_close(&s);
+}
+
 /* A runtime that is driven by hand: between two polls time passes as for a worker that is held up. */
 typedef struct held {
     weir_sim *sim;

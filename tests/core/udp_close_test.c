@@ -220,6 +220,8 @@ static void answer_all_ways(weir_udp_socket *socket, const weir_udp_peer *from, 
     weir_buf_release(buf);
 }
 
+enum { ANSWERS = 3 }; /* of one pass: one batch, which a backend may need memory for */
+
 /* With the n-th allocation failing. False: there were fewer. What could not be sent is counted, all else arrives. */
 static bool attempt(int64_t n)
 {
@@ -237,12 +239,11 @@ static bool attempt(int64_t n)
     weir_udp_peer to = port_peer(peer);
     raw_udp_send(peer, "127.0.0.1", p.number, "x", 1);
     WORLD_AWAIT(&p.w, p.datagrams == 1);
-    unsigned expected = 4;
-    expected -= weir_udp_send_to(p.udp, &to, "anywhere", 8) != 0;
-    WORLD_AWAIT(&p.w, world_stats(&p.w).udp_sent + world_stats(&p.w).udp_dropped == 4);
+    (void)weir_udp_send_to(p.udp, &to, "anywhere", 8);
+    WORLD_AWAIT(&p.w, world_stats(&p.w).udp_sent + world_stats(&p.w).udp_dropped == ANSWERS + 1);
     bool failed = p.w.memory.refused > 0;
     weir_stats stats = world_stats(&p.w);
-    cr_assert_leq(stats.udp_dropped, 1);
+    cr_assert_leq(stats.udp_dropped, ANSWERS);
     cr_assert_eq(stats.udp_refused, 0);
     for (uint64_t i = 0; i < stats.udp_sent; i++) raw_udp_receive(peer, heard, sizeof heard, NULL);
     cr_assert(raw_is_silent(peer, 0));
@@ -253,7 +254,7 @@ static bool attempt(int64_t n)
     return failed;
 }
 
-Test(udp_close, each_allocation_that_fails_costs_one_datagram_at_most, .timeout = 60)
+Test(udp_close, each_allocation_that_fails_costs_one_batch_at_most, .timeout = 60)
 {
     unsigned descriptors = raw_descriptors();
     int64_t n = 0;

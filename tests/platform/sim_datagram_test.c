@@ -93,7 +93,7 @@ Test(sim_datagram, takes_the_latency)
     cr_assert_eq(say(&w, e.client, server, 1), 0);
     uint64_t before = now(&w);
     world_await(&w, &recv);
-    cr_assert_eq(now(&w) - before, LATENCY_MS * MS);
+    cr_assert_eq(now(&w) - before, UINT64_C(1) * LATENCY_MS * MS);
     world_return(&w, &recv);
     close_ends(&w, &e);
 }
@@ -135,7 +135,7 @@ Test(sim_datagram, overtakes_where_the_latency_varies)
     unsigned late = 0;
     sim_open(&w, &(wr_sim_options){ .latency_us_min = 1000, .latency_us_max = 50000 });
     ends e = { .server = open_at(&w, server), .client = open_at(&w, client) };
-    for (uint8_t i = 0; i < COUNT; i++) cr_assert_eq(say(&w, e.client, server, i), 0);
+    for (int i = 0; i < COUNT; i++) cr_assert_eq(say(&w, e.client, server, (uint8_t)i), 0);
     cr_assert_eq(hear_all(&w, e.server, numbers, COUNT), COUNT);
     for (int i = 1; i < COUNT; i++) late += numbers[i] < numbers[i - 1];
     cr_assert_gt(late, 2);
@@ -194,7 +194,7 @@ Test(sim_datagram, finds_no_room_in_a_full_buffer)
     wr_addr where = server;
     ends e = { .server = world_udp_open(&w, &(wr_udp_params){ .local = server, .receive_bytes = 5000 }, &where),
                .client = open_at(&w, client) };
-    for (uint8_t i = 0; i < SENT; i++) cr_assert_eq(say(&w, e.client, server, i), 0);
+    for (int i = 0; i < SENT; i++) cr_assert_eq(say(&w, e.client, server, (uint8_t)i), 0);
     world_settle(&w);
     unsigned count = hear_all(&w, e.server, numbers, SENT);
     cr_assert(count > 10 && count < 30, "%u", count);

@@ -311,8 +311,9 @@ bool link_is_restless(const swarm *s)
 {
     for (unsigned i = 0; s->links && i < s->links->made; i++) {
         const chain *c = &s->links->chains[i];
-        bool is_up = c->state == WEIR_LINK_UP && s->links->server; /* or has yet to hear that it is not */
-        if (c->link && !is_up && c->state != WEIR_LINK_ENDED) return true;
+        if (!c->link || c->state == WEIR_LINK_ENDED) continue;
+        /* Without the server it is restless too, or will be when it has heard of that. */
+        if (!s->links->server || c->state != WEIR_LINK_UP) return true;
     }
     return false;
 }

@@ -98,6 +98,10 @@ WEIR_API int weir_post(weir_runtime *runtime, unsigned worker, weir_post_fn run,
  * counts no more against max_posts. [any] */
 WEIR_API int weir_post_after(weir_runtime *runtime, unsigned worker, uint64_t delay_ms, weir_post_fn run, void *data);
 
+/* weir_now_ns: the runtime's clock in nanoseconds, monotonic, from an arbitrary start: to measure with, and in the
+ * simulator virtual, so that what it decides repeats. [any] */
+WEIR_API uint64_t weir_now_ns(const weir_runtime *runtime);
+
 /* weir_sleep_ms: blocks the calling thread. For the embedder's own threads; never in a callback. [any] */
 WEIR_API void weir_sleep_ms(uint32_t ms);
 

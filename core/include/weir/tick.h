@@ -23,6 +23,7 @@ typedef struct weir_tick_options {
     uint32_t hz;         /* ticks a second; not 0 */
     uint32_t hz_divisor; /* the rate is hz / hz_divisor: 60000 / 1001, or 1 / 10 for one in ten seconds; 0: 1 */
     unsigned worker;     /* on which it runs, from 0 */
+    uint32_t delay_us;   /* the start is put off by so much: rooms of one worker need not all step at one moment */
     /* When the worker comes so late that further ticks have fallen due meanwhile, up to so many of those missed run at
      * once, one after the other, and then the newest; those before are skipped, and counted. 0: all but the newest are
      * skipped. */
@@ -42,7 +43,8 @@ typedef struct weir_tick_stats {
     uint64_t callback_ns_sum, callback_ns_max; /* how long the callbacks took */
 } weir_tick_stats;
 
-/* weir_tick_start: starts one, as soon as its worker runs and takes notice; the first tick comes one period after that.
+/* weir_tick_start: starts one, as soon as its worker runs and takes notice and delay_us have passed; the first tick
+ * comes one period after that.
  * It goes on until weir_tick_stop, or until the runtime has stopped and drained; it keeps no runtime alive. `out` may
  * be NULL: it cannot be stopped by itself then. [any]
  * WEIR_EINVAL: no such worker, on_tick is NULL, or a rate of 0 or over 10,000 a second. WEIR_ENOMEM. WEIR_ESTOPPED. */
