@@ -210,7 +210,7 @@ int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol
     wr_failure failure = wr_failure_begin(options->failure, "connect", address);
     wr_connector *connector = NULL;
     int error = wr_connector_create(&connector, runtime, address, protocol, options, &failure);
-    if (error) return error;
+    if (!connector) return error;
     error = wr_connector_launch(runtime, connector, wr_connector_worker(runtime, connector), out);
     if (error == 0) return 0;
     wr_connector_free(runtime, connector);

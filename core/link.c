@@ -242,7 +242,7 @@ int weir_link_open(weir_runtime *runtime, const char *address, const weir_protoc
     if (why) return wr_failure_option(&failure, WEIR_EINVAL, why);
     wr_connector *model = NULL;
     int error = wr_connector_create(&model, runtime, address, protocol, &options->connect, &failure);
-    if (error) return error;
+    if (!model) return error;
     weir_link *link = wr_heap_alloc(&runtime->heap, sizeof *link + strlen(address) + 1);
     if (!link) {
         wr_connector_free(runtime, model);

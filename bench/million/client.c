@@ -119,4 +119,5 @@ void client_body(const void *data)
         client.answer.client.open = client.count;
         crew_tell(&client.answer);
     }
+    free(client.sockets);
 }

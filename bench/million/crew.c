@@ -57,15 +57,6 @@ static void last_words(const char *sentence)
     _Exit(1);
 }
 
-uint64_t process_rss(void)
-{
-    FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long long total = 0, resident = 0;
-    if (!file || fscanf(file, "%llu %llu", &total, &resident) != 2) fail_system("/proc/self/statm");
-    fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* ---- in the parent ---- */
 
 void crew_end(void)

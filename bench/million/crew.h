@@ -73,9 +73,6 @@ void crew_end(void);
 bool crew_hear(struct word *word);
 void crew_tell(const struct word *word);
 
-/* process_rss: the resident bytes of this process. */
-uint64_t process_rss(void);
-
 /* The two kinds of members. */
 struct server_plan {
     uint16_t port; /* 0: any, for the first one */

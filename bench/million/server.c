@@ -5,6 +5,7 @@
 #include <weir/weir.h>
 
 #include "fail.h"
+#include "memory.h"
 #include "million/crew.h"
 #include "usage.h"
 
@@ -25,7 +26,7 @@ static void tell_facts(const weir_runtime *runtime, const struct word *asked)
                                          .closed_by_peer = stats.closed[-WEIR_EEOF],
                                          .closed_by_us = closed - stats.closed[-WEIR_EEOF],
                                          .memory = stats.memory,
-                                         .rss = process_rss(),
+                                         .rss = memory_resident(),
                                          .cpu_ns = usage_now().cpu_ns };
     crew_tell(&word);
 }
