@@ -289,7 +289,7 @@ Test(connector, what_is_sent_to_one_that_never_opens_is_dropped)
     world_start(&w);
     raw_peer listener = host_full_listener(&port);
     static char megabyte[1000000];
-    weir_conn_id id = connect_to(&w, port, &(weir_connect_options){ .timeout_ms = 100 });
+    weir_conn_id id = connect_to(&w, port, &(weir_connect_options){ .timeout_ms = 1000 });
     cr_assert_eq(weir_send_to(w.runtime, id, megabyte, sizeof megabyte), 0);
     WORLD_AWAIT(&w, w.closed == 1);
     cr_assert_eq(w.error, WEIR_ETIMEDOUT);
