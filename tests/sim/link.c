@@ -187,6 +187,7 @@ static void start_server(swarm_links *links)
     swarm_say(s, "link: the server comes: %s", weir_error_name(error));
     SWARM_CHECK(s, error == 0 || may_fail(s, error), "the links' server is refused with %s", weir_error_name(error));
     if (error == 0) return;
+    swarm_forget_bursts(s);
     weir_runtime_destroy(links->server);
     links->server = NULL;
 }
@@ -198,6 +199,7 @@ static void end_server(swarm_links *links)
     if (!server) return;
     swarm_say(s, "link: the server goes");
     links->server = NULL;
+    swarm_forget_bursts(s);
     weir_runtime_destroy(server);
     SWARM_CHECK(s, links->server_memory.blocks == 0, "the links' server has gone, and %" PRIu64 " bytes are left",
                 links->server_memory.used);
@@ -352,6 +354,7 @@ void link_destroy(swarm *s)
     if (!links) return;
     links->dying = true;
     if (choose(&s->from, 2)) end_server(links);
+    swarm_forget_bursts(links->s);
     weir_runtime_destroy(links->client);
     for (unsigned i = 0; i < links->made; i++) {
         const chain *c = &links->chains[i];

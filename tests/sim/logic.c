@@ -230,6 +230,7 @@ void logic_destroy(swarm *s)
     if (!logic || logic->dying) return;
     swarm_say(s, "logic: weir_runtime_destroy");
     logic->dying = true;
+    swarm_forget_bursts(s);
     weir_runtime_destroy(logic->runtime);
     if (logic->inbox) {
         drain(s, UINT32_MAX);
