@@ -138,9 +138,10 @@ typedef struct swarm_ledger {
 /* Of an end in a group. */
 typedef struct swarm_membership {
     bool is_member, was_member;
-    uint32_t first; /* send to the group that it must get: those that were on their way it may */
-    uint32_t end;   /* when it left: the first that it must not get */
-    uint32_t next;  /* of those that have come to the other end */
+    bool left_at_once; /* in a callback: what was still on its way to its worker it may not get */
+    uint32_t first;    /* send to the group that it must get: those that were on their way it may */
+    uint32_t end;      /* when it left: the first that it must not get */
+    uint32_t next;     /* of those that have come to the other end */
 } swarm_membership;
 
 enum swarm_state { END_CONNECTING, END_OPEN, END_GONE };

@@ -37,7 +37,8 @@ WEIR_API void weir_group_destroy(weir_group *group);
  * another runtime, or NULL. */
 WEIR_API int weir_group_add(weir_group *group, weir_conn *conn);
 
-/* weir_group_remove: ends the membership at once; harmless if there is none. [worker] */
+/* weir_group_remove: ends the membership at once: a send that is still on its way to this worker does not reach it.
+ * Harmless if there is none. [worker] */
 WEIR_API void weir_group_remove(weir_group *group, weir_conn *conn);
 
 /* weir_group_has: whether it is a member at this moment. [worker] */
