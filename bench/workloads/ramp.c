@@ -56,23 +56,6 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     }
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_echo != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_echo(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_ramp = {
     .name = "ramp",
     .what = "connections that come and stay, from none to all, in a server that has just begun",
@@ -83,7 +66,6 @@ const struct workload workload_ramp = {
     .most_window = 4096,
     .rounds = 3,
     .note = "Latencies are from connect() to the first byte from the server; the worst one is of all rounds.",
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ECHO,
+    .load = { load_open, load_burst },
 };
