@@ -17,6 +17,7 @@ struct figure {
     const char *name;  /* in JSON */
     const char *title; /* over the column */
     unsigned digits;   /* behind the point */
+    bool range;        /* the table has the least and the most of all rounds beside the median */
 };
 
 /* The servers of a peer. */

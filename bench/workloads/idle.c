@@ -12,11 +12,11 @@ enum { OPENED, HELD, USED };                                 /* what each burst 
 enum { OWN, RESIDENT, RESIDENT_USED, KERNEL, CPU, FIGURES }; /* a connection's share, but for CPU */
 
 static const struct figure figures[] = {
-    [OWN] = { "own_bytes", "own B", 0 },
-    [RESIDENT] = { "resident_bytes", "RSS B", 0 },
-    [RESIDENT_USED] = { "resident_used_bytes", "RSS used B", 0 },
-    [KERNEL] = { "kernel_bytes", "kernel B", 0 },
-    [CPU] = { "idle_cpu_us", "idle us/s", 0 },
+    [OWN] = { "own_bytes", "own B", 0, false },
+    [RESIDENT] = { "resident_bytes", "RSS B", 0, false },
+    [RESIDENT_USED] = { "resident_used_bytes", "RSS used B", 0, false },
+    [KERNEL] = { "kernel_bytes", "kernel B", 0, false },
+    [CPU] = { "idle_cpu_us", "idle us/s", 0, false },
     [FIGURES] = { 0 },
 };
 

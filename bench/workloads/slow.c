@@ -14,7 +14,7 @@ enum { QUESTION = 16384, QUESTION_MS = 20 };
 enum { LET_GO, FIGURES };
 
 static const struct figure figures[] = {
-    [LET_GO] = { "let_go", "let go", 0 },
+    [LET_GO] = { "let_go", "let go", 0, false },
     [FIGURES] = { 0 },
 };
 

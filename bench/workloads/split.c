@@ -10,10 +10,10 @@ enum { CHURNS = 4 };
 enum { FIRST_LEAST, FIRST_MOST, CHURNED_LEAST, CHURNED_MOST, FIGURES };
 
 static const struct figure figures[] = {
-    [FIRST_LEAST] = { "first_least", "min/mean", 2 },
-    [FIRST_MOST] = { "first_most", "max/mean", 2 },
-    [CHURNED_LEAST] = { "churned_least", "churned min", 2 },
-    [CHURNED_MOST] = { "churned_most", "churned max", 2 },
+    [FIRST_LEAST] = { "first_least", "min/mean", 2, false },
+    [FIRST_MOST] = { "first_most", "max/mean", 2, false },
+    [CHURNED_LEAST] = { "churned_least", "churned min", 2, false },
+    [CHURNED_MOST] = { "churned_most", "churned max", 2, false },
     [FIGURES] = { 0 },
 };
 
