@@ -14,28 +14,36 @@
 
 _Static_assert(sizeof(weir_conn) <= 208, "an idle connection stays small");
 
+/* What stands before the connection in its block. */
+static size_t front_of(const wr_service *service)
+{
+    return service->dialer ? offsetof(wr_connector, conn) : 0;
+}
+
 static size_t conn_size(const wr_service *service)
 {
-    return WR_SESSION_OFFSET + service->protocol.session_size + wr_inbox_seat_size(&service->protocol);
+    return front_of(service) + WR_SESSION_OFFSET + service->protocol.session_size + wr_inbox_seat_size(&service->protocol);
 }
 
 static void free_conn(weir_conn *conn)
 {
     size_t size = conn_size(conn->service);
+    void *block = (char *)conn - front_of(conn->service);
     if (conn->service->protocol.inbox) wr_inbox_leave(conn);
     if (conn->from_heap)
-        wr_heap_free(&conn->worker->runtime->heap, conn, size);
+        wr_heap_free(&conn->worker->runtime->heap, block, size);
     else
-        wr_free(wr_worker_memory(conn->worker), conn, size);
+        wr_free(wr_worker_memory(conn->worker), block, size);
 }
 
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
 {
     assert(worker);
     size_t size = conn_size(service);
-    weir_conn *conn = memory ? wr_alloc(memory, size) : wr_heap_alloc(&worker->runtime->heap, size);
-    if (!conn) return NULL;
-    memset(conn, 0, size);
+    char *block = memory ? wr_alloc(memory, size) : wr_heap_alloc(&worker->runtime->heap, size);
+    if (!block) return NULL;
+    memset(block, 0, size);
+    weir_conn *conn = (weir_conn *)(block + front_of(service));
     conn->worker = worker;
     conn->service = service;
     conn->from_heap = !memory;
@@ -55,7 +63,7 @@ weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memor
 static void destroy(weir_conn *conn)
 {
     wr_worker *worker = conn->worker;
-    wr_connector *connector = conn->service->connector;
+    weir_dialer *dialer = conn->service->dialer;
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
     wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
     wr_alarms_drop(&conn->timers);
@@ -66,8 +74,9 @@ static void destroy(weir_conn *conn)
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->number);
+    if (dialer) wr_heap_free(&worker->runtime->heap, wr_connector_of(conn)->lookup, sizeof(wr_lookup));
     free_conn(conn);
-    if (connector) wr_connector_free(worker->runtime, connector);
+    if (dialer) wr_dialer_release(dialer);
 }
 
 /* From here on the worker knows it, and its end is told by on_close. */
@@ -84,7 +93,7 @@ static void leave_worker(weir_conn *conn)
     wr_worker *worker = conn->worker;
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
-    const wr_connector *connector = conn->service->connector;
+    const wr_connector *connector = wr_connector_of(conn);
     const weir_reason reason = { conn->error, conn->system_error };
     weir_step step = connector ? connector->step : WEIR_STEP_NONE;
     conn->state = WR_CONN_GONE;
@@ -182,7 +191,7 @@ static void settle_reason(weir_conn *conn, int error, int system_error)
 /* Its end is desired before it is there. What is in flight, a lookup or a connect, brings it when it completes. */
 static void cancel_connect(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_of(conn);
     if (connector->step == WEIR_STEP_RESOLVE)
         wr_resolver_cancel(connector->lookup);
     else
@@ -194,7 +203,7 @@ static void expire_deadline(weir_conn *conn)
     conn->has_deadline = false;
     switch (conn->state) {
     case WR_CONN_CONNECTING:
-        if (!wr_connector_has_remote(conn->service->connector)) conn->error = WEIR_ETIMEDOUT;
+        if (!wr_connector_has_remote(wr_connector_of(conn))) conn->error = WEIR_ETIMEDOUT;
         cancel_connect(conn);
         break;
     case WR_CONN_OPEN:
@@ -256,8 +265,9 @@ int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached soc
 
 static void connect_next(weir_conn *conn)
 {
-    wr_connect_params params = { .remote = conn->service->connector->remote };
-    params.local = wr_connector_next_local(conn->worker->runtime, conn->service->connector);
+    wr_connect_params params = { .remote = &conn->peer,
+                                 .path = conn->service->dialer->path,
+                                 .local = wr_connector_next_local(wr_connector_of(conn)) };
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
 }
 
@@ -265,20 +275,20 @@ static void connect_next(weir_conn *conn)
  * up all of it. */
 static void connect_next_remote(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_of(conn);
     uint32_t left = time_left(wr_conn_now_ms(conn), connector->deadline_ms);
     wr_conn_set_deadline(conn, left / (connector->lookup->count - connector->next_remote));
     rearm(conn);
     wr_connector_next_remote(connector);
-    conn->peer = connector->remote.addr;
     connect_next(conn);
 }
 
 void wr_conn_start(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_of(conn);
+    const weir_dialer *dialer = conn->service->dialer;
     conn->state = WR_CONN_CONNECTING;
-    conn->peer = connector->remote.addr;
+    conn->peer = dialer->remote;
     join_worker(conn);
     if (conn->worker->owner.stopping) {
         conn->error = WEIR_ESTOPPED;
@@ -286,8 +296,8 @@ void wr_conn_start(weir_conn *conn)
         leave_worker(conn);
         return;
     }
-    connector->deadline_ms = wr_conn_now_ms(conn) + connector->timeout_ms;
-    wr_conn_set_deadline(conn, connector->timeout_ms);
+    connector->deadline_ms = wr_conn_now_ms(conn) + dialer->timeout_ms;
+    wr_conn_set_deadline(conn, dialer->timeout_ms);
     rearm(conn);
     if (connector->lookup)
         wr_resolver_ask(conn->worker, connector->lookup);
@@ -307,7 +317,7 @@ static void never_opened(weir_conn *conn, int error, int system_error)
 
 void wr_conn_resolved(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_of(conn);
     if (conn->error != 0 || connector->lookup->error != 0) {
         never_opened(conn, connector->lookup->error, connector->lookup->system_error);
         return;
@@ -319,7 +329,7 @@ void wr_conn_resolved(weir_conn *conn)
 
 static void connected(weir_conn *conn, const wr_completion *completion)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_of(conn);
     if (completion->error == 0) {
         conn->sock = completion->connected;
         wr_add(&conn->worker->counters.connected, 1);

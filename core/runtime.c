@@ -6,6 +6,7 @@
 #include <string.h>
 #include <weir/version.h>
 
+#include "core/dialer.h"
 #include "core/group.h"
 #include "core/inbox.h"
 #include "core/listener.h"
@@ -147,6 +148,7 @@ static void free_runtime(weir_runtime *runtime)
     }
     wr_groups_free(runtime);
     wr_udps_free(runtime);
+    wr_dialers_free(runtime);
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);

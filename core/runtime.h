@@ -3,6 +3,7 @@
 #define WR_RUNTIME_H
 
 #include <stdatomic.h>
+#include <weir/connector.h>
 #include <weir/group.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
@@ -35,12 +36,13 @@ struct weir_runtime {
         _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
     wr_mutex
-        lock; /* for the lists of listeners, inboxes, strands, groups and UDP ports, and for the resolver's birth */
+        lock; /* for the lists of listeners, inboxes, strands, groups, UDP ports and dialers, and for the resolver's birth */
     weir_listener *listeners;
     weir_inbox *inboxes;
     weir_strand *strands;
     weir_group *groups;
     weir_udp *udps;
+    weir_dialer *dialers;
     wr_resolver *resolver; /* NULL: no name was looked up yet */
 };
 

@@ -205,7 +205,8 @@ typedef struct wr_udp_params {
 } wr_udp_params;
 
 typedef struct wr_connect_params {
-    wr_endpoint remote;
+    const wr_addr *remote;
+    const char *path;     /* of WR_FAMILY_UNIX, as wr_endpoint has it */
     const wr_addr *local; /* to bind first; NULL: the system chooses. Port 0: any port */
 } wr_connect_params;
 
@@ -321,7 +322,7 @@ static inline void wr_cq_accept(wr_cq *cq, wr_sock listener, wr_op *op)
     cq->ops->accept(cq, listener, op);
 }
 
-/* wr_cq_connect: opens a stream. The parameters are read before this returns. Its completion carries the socket, which
+/* wr_cq_connect: opens a stream. The parameters, and what they point to, are read before this returns. Its completion carries the socket, which
  * is this queue's already. No timeout: cancel it. A connection of a socket to itself is WEIR_ECONNREFUSED. [owner] */
 static inline void wr_cq_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op)
 {

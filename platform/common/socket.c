@@ -3,28 +3,24 @@
 
 #include <string.h>
 
-socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_endpoint *endpoint)
+socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_addr *addr, const char *path)
 {
-    const wr_addr *addr = &endpoint->addr;
-    memset(out, 0, sizeof *out);
     if (addr->family == WR_FAMILY_IPV4) {
         struct sockaddr_in *in = (struct sockaddr_in *)out;
-        in->sin_family = AF_INET;
-        in->sin_port = htons(addr->port);
+        *in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(addr->port) };
         memcpy(&in->sin_addr, addr->ip, sizeof in->sin_addr);
         return sizeof *in;
     }
     if (addr->family == WR_FAMILY_IPV6) {
         struct sockaddr_in6 *in = (struct sockaddr_in6 *)out;
-        in->sin6_family = AF_INET6;
-        in->sin6_port = htons(addr->port);
+        *in = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(addr->port) };
         in->sin6_scope_id = addr->scope;
         memcpy(&in->sin6_addr, addr->ip, sizeof in->sin6_addr);
         return sizeof *in;
     }
     struct sockaddr_un *un = (struct sockaddr_un *)out;
-    un->sun_family = AF_UNIX;
-    memcpy(un->sun_path, endpoint->path, sizeof un->sun_path);
+    *un = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    memcpy(un->sun_path, path, strlen(path));
     return sizeof *un;
 }
 
@@ -97,7 +93,8 @@ int wr_sockaddr_family(const wr_addr *addr)
 
 static bool is_same_ip(const wr_addr *a, const wr_addr *b)
 {
-    return a->family == b->family && memcmp(a->ip, b->ip, a->family == WR_FAMILY_IPV4 ? 4 : 16) == 0;
+    if (a->family != b->family) return false;
+    return a->family == WR_FAMILY_IPV4 ? memcmp(a->ip, b->ip, 4) == 0 : memcmp(a->ip, b->ip, 16) == 0;
 }
 
 /* 0.0.0.0 and [::] leave the choice to the kernel. */
@@ -109,8 +106,8 @@ static bool is_specific(const wr_addr *addr)
 
 static bool cannot_be_own_peer(const wr_connect_params *params)
 {
-    return params && params->local && is_specific(params->local) && is_specific(&params->remote.addr) &&
-           !is_same_ip(params->local, &params->remote.addr);
+    return params && params->local && is_specific(params->local) && is_specific(params->remote) &&
+           !is_same_ip(params->local, params->remote);
 }
 
 bool wr_socket_is_own_peer(wr_os_socket os, const wr_connect_params *params)
@@ -121,7 +118,7 @@ bool wr_socket_is_own_peer(wr_os_socket os, const wr_connect_params *params)
     wr_addr local, peer;
     wr_socket_local(os, &local);
     if (local.family == WR_FAMILY_UNIX || local.family == WR_FAMILY_NONE) return false;
-    if (params && local.port != params->remote.addr.port) return false;
+    if (params && local.port != params->remote->port) return false;
     if (getpeername(os, (struct sockaddr *)&address, &length) != 0) return false;
     wr_sockaddr_read(&peer, &address);
     return peer.port == local.port && is_same_ip(&peer, &local);

@@ -8,8 +8,9 @@
 /* wr_sockaddr_family: the system's number for an address's family. */
 int wr_sockaddr_family(const wr_addr *addr);
 
-/* wr_sockaddr_write: an endpoint as the kernel takes it; returns its length. */
-socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_endpoint *endpoint);
+/* wr_sockaddr_write: an address as the kernel takes it, with the path of WR_FAMILY_UNIX; returns its length, up to
+ * which `out` is written. */
+socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_addr *addr, const char *path);
 
 /* wr_sockaddr_write_peer: a peer as a socket of either family is told of it, IPv4 mapped for an IPv6 one; 0: such a
  * socket cannot speak with it. */

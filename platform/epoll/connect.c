@@ -20,13 +20,13 @@ static bool is_loopback(const wr_addr *addr)
 }
 
 /* 0, EINPROGRESS, or what failed. */
-static int start(int fd, const wr_endpoint *remote)
+static int start(int fd, const wr_connect_params *params)
 {
     struct sockaddr_storage address;
-    socklen_t length = wr_sockaddr_write(&address, remote);
+    socklen_t length = wr_sockaddr_write(&address, params->remote, params->path);
     if (connect(fd, (struct sockaddr *)&address, length) == 0) return 0;
     int error = errno;
-    if (error == EINPROGRESS && is_loopback(&remote->addr)) {
+    if (error == EINPROGRESS && is_loopback(params->remote)) {
         if (connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EISCONN) return 0;
         error = errno == EALREADY ? EINPROGRESS : errno;
     }
@@ -69,8 +69,8 @@ void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
     }
     op->slot = s->record.slot;
     s->out = op;
-    s->delays = params->remote.addr.family != WR_FAMILY_UNIX;
-    error = start(fd, &params->remote);
+    s->delays = params->remote->family != WR_FAMILY_UNIX;
+    error = start(fd, params);
     if (error == EINPROGRESS) {
         /* With all that the stream will need, so that no second call follows when it is there. */
         error = wr_epoll_register(cq, s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
