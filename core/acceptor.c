@@ -68,7 +68,7 @@ void wr_acceptor_expire(wr_acceptor *acceptor)
 static void give_up(wr_worker *worker, weir_listener *listener, const wr_addr *peer)
 {
     atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
-    if (!WR_BUG(limit_leaks)) wr_listener_leave(listener, peer);
+    if (!WR_BUG(limit_leaks)) wr_limits_leave(&listener->limits, peer);
     wr_runtime_release(worker->runtime);
 }
 

@@ -1,7 +1,5 @@
 #include "core/buffer.h"
 
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/framing.h"
@@ -75,20 +73,12 @@ weir_buf *weir_buf_packet(uint16_t id, const void *body, size_t size)
 
 weir_buf *weir_buf_retain(weir_buf *buf)
 {
-    if (!buf) return NULL;
-    uint32_t before = atomic_fetch_add_explicit(&buf->references, 1, memory_order_relaxed);
-    assert(before > 0);
-    (void)before;
-    return buf;
+    return buf ? wr_buf_retain(buf) : NULL;
 }
 
-/* Release on every decrement, acquire on the last: whoever frees it sees all that the others did with it. */
 void weir_buf_release(weir_buf *buf)
 {
-    if (!buf) return;
-    uint32_t before = atomic_fetch_sub_explicit(&buf->references, 1, memory_order_acq_rel);
-    assert(before > 0);
-    if (before == 1) free(buf);
+    if (buf) wr_buf_release(buf);
 }
 
 void *weir_buf_bytes(weir_buf *buf)

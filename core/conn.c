@@ -12,22 +12,29 @@
 #include "core/runtime.h"
 #include "platform/bug.h"
 
-_Static_assert(sizeof(weir_conn) <= 208, "an idle connection stays small");
+_Static_assert(sizeof(weir_conn) <= 192, "an idle connection stays small");
 
-/* What stands before the connection in its block. */
+/* Without what stands in front of it. */
+static size_t conn_size(const wr_service *service)
+{
+    size_t size = WR_SESSION_OFFSET + service->protocol.session_size;
+    return service->protocol.inbox ? size + wr_inbox_seat_size(&service->protocol) : size;
+}
+
+/* In front of a connection that was opened stands its wr_connector. */
 static size_t front_of(const wr_service *service)
 {
     return service->dialer ? offsetof(wr_connector, conn) : 0;
 }
 
-static size_t conn_size(const wr_service *service)
+static size_t block_size(const wr_service *service)
 {
-    return front_of(service) + WR_SESSION_OFFSET + service->protocol.session_size + wr_inbox_seat_size(&service->protocol);
+    return front_of(service) + conn_size(service);
 }
 
-static void free_conn(weir_conn *conn)
+static inline void free_conn(weir_conn *conn)
 {
-    size_t size = conn_size(conn->service);
+    size_t size = block_size(conn->service);
     void *block = (char *)conn - front_of(conn->service);
     if (conn->service->protocol.inbox) wr_inbox_leave(conn);
     if (conn->from_heap)
@@ -36,44 +43,49 @@ static void free_conn(weir_conn *conn)
         wr_free(wr_worker_memory(conn->worker), block, size);
 }
 
-weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
+static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr_memory *memory, size_t front)
 {
     assert(worker);
     size_t size = conn_size(service);
-    char *block = memory ? wr_alloc(memory, size) : wr_heap_alloc(&worker->runtime->heap, size);
+    uint32_t hard_limit = (uint32_t)service->protocol.outbox.hard_limit;
+    char *block = memory ? wr_alloc(memory, front + size) : wr_heap_alloc(&worker->runtime->heap, front + size);
     if (!block) return NULL;
-    memset(block, 0, size);
-    weir_conn *conn = (weir_conn *)(block + front_of(service));
-    conn->worker = worker;
-    conn->service = service;
-    conn->from_heap = !memory;
-    conn->recv.tag = conn->send.tag = conn->close.tag = WR_TAG_CONN;
-    conn->send.prompt = conn->close.prompt = true;
-    conn->timer.tag = WR_TIMER_CONN;
+    weir_conn *conn = (weir_conn *)(void *)(block + front);
+    *conn = (weir_conn){ .worker = worker,
+                         .service = service,
+                         .from_heap = !memory,
+                         .recv.tag = WR_TAG_CONN,
+                         .send = { .tag = WR_TAG_CONN, .prompt = true },
+                         .timer.tag = WR_TIMER_CONN };
+    if (size > sizeof *conn) memset(conn + 1, 0, size - sizeof *conn);
     if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
         free_conn(conn);
         return NULL;
     }
-    conn->slot = wr_slots_take(&worker->slots, (uint32_t)service->protocol.outbox.hard_limit, &conn->number);
+    conn->slot = memory ? wr_slots_take(&worker->slots, hard_limit) : wr_slots_take_shared(&worker->slots, hard_limit);
     if (conn->slot) return conn;
     free_conn(conn);
     return NULL;
 }
 
-static void destroy(weir_conn *conn)
+weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
+{
+    return create(worker, service, memory, offsetof(wr_connector, conn));
+}
+
+static inline void destroy(weir_conn *conn)
 {
     wr_worker *worker = conn->worker;
     weir_dialer *dialer = conn->service->dialer;
-    assert(!conn->dirty && !conn->recv.pending && !conn->send.pending && !conn->close.pending);
-    wr_wheel_disarm(&worker->owner.wheel, &conn->timer);
-    wr_alarms_drop(&conn->timers);
-    wr_conn_free_tail(conn);
+    assert(!conn->dirty && !conn->recv.pending && !conn->send.pending);
+    if (conn->timers) wr_alarms_drop(&conn->timers);
+    if (conn->tail) wr_conn_free_tail(conn);
     if (conn->outbox.bytes) {
         wr_sub(&worker->counters.queued, conn->outbox.bytes);
-        wr_outbox_landed(&conn->outbox, &worker->owner.segments);
+        if (conn->outbox.flight) wr_outbox_landed(&conn->outbox, &worker->owner.segments);
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
-    wr_slots_give(&worker->slots, conn->number);
+    wr_slots_give(&worker->slots, conn->slot);
     if (dialer) wr_heap_free(&worker->runtime->heap, wr_connector_of(conn)->lookup, sizeof(wr_lookup));
     free_conn(conn);
     if (dialer) wr_dialer_release(dialer);
@@ -84,7 +96,7 @@ static void join_worker(weir_conn *conn)
 {
     conn->slot->owner.conn = conn;
     conn->worker->owner.connections++;
-    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, conn_size(conn->service));
+    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, block_size(conn->service));
 }
 
 /* The end of the line: on_close, and the memory. */
@@ -94,15 +106,15 @@ static void leave_worker(weir_conn *conn)
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
     const wr_connector *connector = wr_connector_of(conn);
-    const weir_reason reason = { conn->error, conn->system_error };
+    const weir_reason reason = { conn->error, conn->error ? conn->system_error : 0 };
     weir_step step = connector ? connector->step : WEIR_STEP_NONE;
     conn->state = WR_CONN_GONE;
     wr_conn_leave_groups(conn); /* one that never opened is still in those that it was added to by its id */
     wr_add(&worker->counters.closed[-conn->error], 1);
     if (protocol->on_close) protocol->on_close(conn, reason);
     if (protocol->inbox) wr_inbox_close(conn);
-    if (conn->service->listener) wr_listener_leave(conn->service->listener, &conn->peer);
-    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
+    if (conn->service->listener) wr_limits_leave(&conn->service->listener->limits, &conn->peer);
+    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, block_size(conn->service));
     conn->slot->owner.conn = NULL;
     weir_link *link = connector ? connector->link : NULL;
     destroy(conn);
@@ -111,18 +123,6 @@ static void leave_worker(weir_conn *conn)
     wr_runtime_release(runtime);
     if (link) wr_link_down(link, step, reason);
     wr_worker_check_drained(worker);
-}
-
-void wr_conn_mark_dirty(weir_conn *conn)
-{
-    wr_worker *worker = conn->worker;
-    conn->dirty = true;
-    conn->dirty_next = NULL;
-    if (worker->owner.dirty)
-        worker->owner.dirty_end->dirty_next = conn;
-    else
-        worker->owner.dirty = conn;
-    worker->owner.dirty_end = conn;
 }
 
 /* Deadlines. */
@@ -181,9 +181,10 @@ static void rearm(weir_conn *conn)
         wr_wheel_arm(&conn->worker->owner.wheel, &conn->timer, due);
 }
 
-static void settle_reason(weir_conn *conn, int error, int system_error)
+void wr_conn_settle(weir_conn *conn, int error, int system_error)
 {
     if (conn->error != 0) return;
+    conn->slow = false; /* its time is where the system's error is now */
     conn->error = (int8_t)error;
     conn->system_error = system_error;
 }
@@ -203,7 +204,7 @@ static void expire_deadline(weir_conn *conn)
     conn->has_deadline = false;
     switch (conn->state) {
     case WR_CONN_CONNECTING:
-        if (!wr_connector_has_remote(wr_connector_of(conn))) conn->error = WEIR_ETIMEDOUT;
+        if (!wr_connector_has_remote(wr_connector_of(conn))) wr_conn_settle(conn, WEIR_ETIMEDOUT, 0);
         cancel_connect(conn);
         break;
     case WR_CONN_OPEN:
@@ -250,7 +251,7 @@ static void open_conn(weir_conn *conn)
 
 int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer)
 {
-    weir_conn *conn = wr_conn_create(worker, service, wr_worker_memory(worker));
+    weir_conn *conn = create(worker, service, wr_worker_memory(worker), 0);
     if (!conn || wr_cq_adopt(worker->cq, socket, &conn->sock) != 0) {
         if (conn) destroy(conn);
         wr_cq_discard(worker->cq, socket);
@@ -291,7 +292,7 @@ void wr_conn_start(weir_conn *conn)
     conn->peer = dialer->remote;
     join_worker(conn);
     if (conn->worker->owner.stopping) {
-        conn->error = WEIR_ESTOPPED;
+        wr_conn_settle(conn, WEIR_ESTOPPED, 0);
         wr_add(&conn->worker->counters.connect_errors, 1);
         leave_worker(conn);
         return;
@@ -307,7 +308,8 @@ void wr_conn_start(weir_conn *conn)
 
 static void never_opened(weir_conn *conn, int error, int system_error)
 {
-    settle_reason(conn, error, system_error);
+    wr_conn_settle(conn, error, system_error);
+    wr_wheel_disarm(&conn->worker->owner.wheel, &conn->timer);
     wr_add(&conn->worker->counters.connect_errors, 1);
     if (conn->dirty)
         conn->state = WR_CONN_GONE; /* reconcile sees it last */
@@ -357,15 +359,14 @@ static void connected(weir_conn *conn, const wr_completion *completion)
 void wr_conn_close(weir_conn *conn, int error)
 {
     if (conn->state == WR_CONN_CONNECTING) {
-        settle_reason(conn, error, 0);
+        wr_conn_settle(conn, error, 0);
         cancel_connect(conn);
         return;
     }
     if (conn->state != WR_CONN_OPEN) return;
-    settle_reason(conn, error, 0);
+    wr_conn_settle(conn, error, 0);
     conn->state = WR_CONN_CLOSING;
     wr_conn_leave_groups(conn);
-    conn->slow = false;
     wr_conn_set_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms);
     wr_conn_touch(conn);
 }
@@ -376,6 +377,8 @@ static void close_socket(weir_conn *conn, bool reset)
     conn->state = WR_CONN_GONE;
     conn->has_deadline = false;
     wr_conn_leave_groups(conn);
+    wr_wheel_disarm(&conn->worker->owner.wheel, &conn->timer);
+    conn->close = (wr_op){ .tag = WR_TAG_CONN, .prompt = true };
     wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
     if (!conn->close.pending) conn->sock = (wr_sock){ 0, 0 };
 }
@@ -391,11 +394,11 @@ void wr_conn_fail(weir_conn *conn, int error, int system_error)
     if (conn->state == WR_CONN_GONE) return;
     if (conn->state == WR_CONN_CONNECTING && conn->sock.generation == 0) {
         /* Its connect may be over, and the result stand behind this in the same batch: no socket to close yet. */
-        settle_reason(conn, error, system_error);
+        wr_conn_settle(conn, error, system_error);
         cancel_connect(conn);
         return;
     }
-    settle_reason(conn, error, system_error);
+    wr_conn_settle(conn, error, system_error);
     close_socket(conn, true);
     if (is_over(conn)) wr_conn_touch(conn);
 }
@@ -448,69 +451,57 @@ static void reconcile_end(weir_conn *conn)
     }
 }
 
-/* Mostly the kernel takes all of it at once. */
-static void launch(weir_conn *conn)
-{
-    conn->has_sent = true;
-    wr_add(&conn->worker->counters.sends, 1);
-    wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
-    if (conn->send.pending) return;
-    wr_conn_landed(conn);
-    if (conn->outbox.waiting) wr_conn_touch(conn); /* enough for one pass */
-}
-
 static bool wants_bytes(const weir_conn *conn)
 {
     if (conn->peer_ended || conn->recv.pending) return false;
     return conn->state == WR_CONN_OPEN ? !wr_conn_is_paused(conn) : conn->state != WR_CONN_GONE;
 }
 
-void wr_conn_reconcile(weir_conn *conn)
+/* What an open one's embedder has yet to hear of. */
+static void tell(weir_conn *conn)
 {
-    const weir_protocol *protocol = wr_conn_protocol(conn);
-    if (conn->state == WR_CONN_CONNECTING) return;
-    if (conn->tell_slow && conn->state == WR_CONN_OPEN) {
+    if (conn->tell_slow) {
         conn->tell_slow = false;
-        protocol->on_slow(conn, wr_conn_queued(conn));
+        wr_conn_protocol(conn)->on_slow(conn, wr_conn_queued(conn));
     }
     if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
     if (conn->peer_ended && !wr_conn_is_paused(conn)) tell_end(conn);
-    if (conn->state != WR_CONN_GONE && !conn->write_dead && !conn->send.pending && conn->outbox.waiting) launch(conn);
-    if (conn->state == WR_CONN_CLOSING || conn->state == WR_CONN_DRAINING) reconcile_end(conn);
+}
+
+static void submit(weir_conn *conn)
+{
+    if (conn->outbox.waiting && !conn->write_dead && !conn->send.pending) wr_conn_launch(conn);
+    if (conn->state != WR_CONN_OPEN) reconcile_end(conn);
     if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
     if (conn->rearm && conn->state != WR_CONN_GONE) rearm(conn);
+}
+
+void wr_conn_reconcile_all(weir_conn *conn)
+{
+    if (conn->state == WR_CONN_CONNECTING) return;
+    if (conn->state == WR_CONN_OPEN) tell(conn);
+    if (conn->state != WR_CONN_GONE) submit(conn);
     if (is_over(conn) && !conn->dirty) leave_worker(conn);
 }
 
-static void received(weir_conn *conn, const wr_completion *completion)
+/* The last one. */
+static void closed(weir_conn *conn)
 {
-    if (completion->error == 0) {
-        wr_add(&conn->worker->counters.bytes_received, completion->size);
-        conn->received_ms = wr_conn_now_ms(conn);
-        if (conn->state == WR_CONN_OPEN) wr_conn_receive(conn, completion->buffer, completion->size);
-        wr_cq_buf_return(conn->worker->cq, completion->buffer);
-    } else if (completion->error == WEIR_EEOF) {
-        conn->peer_ended = true;
-    } else if (completion->error != WEIR_ECANCELED) {
-        wr_conn_fail(conn, completion->error, completion->system_error);
-    }
-    if (conn->state != WR_CONN_GONE) wr_conn_touch(conn);
+    conn->sock = (wr_sock){ 0, 0 };
+    if (!conn->dirty || WR_BUG(double_completion)) leave_worker(conn); /* else reconcile does */
 }
 
-void wr_conn_complete(weir_conn *conn, const wr_completion *completion)
+void wr_conn_complete(const wr_completion *completion)
 {
-    switch (completion->op->kind) {
+    wr_op *op = completion->op;
+    switch (op->kind) {
     case WR_OP_CONNECT:
-        connected(conn, completion);
-        break;
-    case WR_OP_RECV:
-        received(conn, completion);
+        connected(WR_CONTAINER_OF(op, weir_conn, recv), completion);
         break;
     case WR_OP_SEND:
-        wr_conn_sent(conn, completion->error, completion->system_error);
+        wr_conn_sent(WR_CONTAINER_OF(op, weir_conn, send), completion->error, completion->system_error);
         break;
-    default: /* WR_OP_CLOSE, the last one */
-        conn->sock = (wr_sock){ 0, 0 };
-        if (!conn->dirty || WR_BUG(double_completion)) leave_worker(conn); /* else reconcile does */
+    default: /* WR_OP_CLOSE */
+        closed(WR_CONTAINER_OF(op, weir_conn, close));
     }
 }

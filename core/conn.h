@@ -30,7 +30,7 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 208 bytes; with its slot (32) and its socket (48) an idle connection costs 288. Times are milliseconds of the
+/* 192 bytes; with its slot (32) and its socket (48) an idle connection costs 272. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -39,43 +39,57 @@ struct weir_conn {
     weir_conn *dirty_next;
     wr_op recv; /* first the connect, if it was opened */
     wr_op send;
-    wr_op close;
+    union {
+        wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
+        wr_op close;    /* GONE: there are no more deadlines */
+    };
     wr_sock sock;
-    wr_timer timer; /* for the next deadline of all kinds; moved lazily, so that a message costs no re-arming */
     wr_outbox outbox;
     wr_tail *tail;
     weir_timer *timers; /* the embedder's, which end with it */
     wr_addr peer;
-    uint32_t number; /* of its slot */
     uint32_t received_ms;
-    uint32_t slow_ms;     /* since when the outbox has been over its soft limit, if `slow` */
     uint32_t deadline_ms; /* CONNECTING: to be there; OPEN: for the first message; CLOSING, DRAINING: to be gone */
-    int32_t system_error; /* the reason's */
-    int8_t error;         /* the reason's WEIR_E…; 0 while there is none */
-    uint8_t state;        /* enum wr_conn_state */
+    union {
+        uint32_t slow_ms;     /* if `slow`: since when the outbox has been over its soft limit */
+        int32_t system_error; /* if there is a reason: the system's */
+    };
+    int8_t error;  /* the reason's WEIR_E…; 0 while there is none */
+    uint8_t state; /* enum wr_conn_state */
     bool dirty : 1;
     bool has_deadline : 1;
-    bool rearm : 1;       /* a deadline may be nearer than the timer */
     bool got_message : 1; /* past the handshake */
     bool has_sent : 1;    /* the peer has a tail of ours that a reset could destroy */
-    bool peer_ended : 1;  /* FIN was received */
-    bool end_told : 1;    /* and on_end has run, or the close begun */
-    bool write_dead : 1;  /* a send failed: read what is there, then end with that reason */
-    bool paused : 1;
-    bool stashed : 1;   /* the tail may hold whole frames */
-    bool slow : 1;      /* over the soft limit */
-    bool dropping : 1;  /* WEIR_SLOW_DROP_NEWEST is at it */
-    bool tell_slow : 1; /* on_slow is due */
+    bool end_told : 1;    /* on_end has run, or the close begun */
+    bool slow : 1;        /* over the soft limit */
+    bool dropping : 1;    /* WEIR_SLOW_DROP_NEWEST is at it */
     bool slow_told : 1;
     bool from_heap : 1; /* made on another thread, by weir_connect */
-    bool held : 1;      /* paused as well, by an inbox without room */
+    /* What is rare stands together, so that one look tells that nothing of it is the case. */
+    union {
+        struct {
+            bool paused : 1;
+            bool held : 1;    /* paused as well, by an inbox without room */
+            bool stashed : 1; /* the tail may hold whole frames */
+        };
+        uint8_t deaf; /* not 0: no message is delivered now */
+    };
+    union {
+        struct {
+            bool rearm : 1;      /* a deadline may be nearer than the timer */
+            bool peer_ended : 1; /* FIN was received */
+            bool write_dead : 1; /* a send failed: read what is there, then end with that reason */
+            bool tell_slow : 1;  /* on_slow is due */
+        };
+        uint8_t special; /* not 0: there is more to do than to send and to receive */
+    };
 };
 
 /* The session follows the connection, aligned for any type. */
 #define WR_SESSION_OFFSET ((sizeof(weir_conn) + 15) & ~(size_t)15)
 
-/* wr_conn_create: a connection with its session and its slot, to be started on its worker; that of a dialer with its
- * wr_connector. From the worker's memory there; `memory` NULL: on any other thread, from the runtime's heap. NULL: no memory, or no slot. */
+/* wr_conn_create: a connection of a dialer's, with room for its wr_connector, its session and its slot, to be started on
+ * its worker. From the worker's memory there; `memory` NULL: on any other thread, from the runtime's heap. NULL: no memory, or no slot. */
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory);
 
 /* wr_conn_accept: a connection on an accepted socket, up to its on_open. Takes the socket; WEIR_ENOMEM: it is
@@ -88,22 +102,24 @@ void wr_conn_start(weir_conn *conn);
 /* wr_conn_resolved: the lookup of its name has its answer. [worker] */
 void wr_conn_resolved(weir_conn *conn);
 
-/* wr_conn_complete: one of its operations has completed. [worker] */
-void wr_conn_complete(weir_conn *conn, const wr_completion *completion);
+/* wr_conn_complete: an operation of a connection, other than a recv, has completed. [worker] */
+void wr_conn_complete(const wr_completion *completion);
 
 /* wr_conn_expire: its timer has fired. [worker] */
 void wr_conn_expire(weir_conn *conn);
 
-/* wr_conn_reconcile: makes what is submitted match what is desired. At the end of the pass. [worker] */
-void wr_conn_reconcile(weir_conn *conn);
-
-/* wr_conn_mark_dirty: for wr_conn_touch. [worker] */
-void wr_conn_mark_dirty(weir_conn *conn);
+/* wr_conn_reconcile_all: for wr_conn_reconcile, of one that is not plain. [worker] */
+void wr_conn_reconcile_all(weir_conn *conn);
 
 /* wr_conn_touch: reconcile it at the end of this pass. [worker] */
 static inline void wr_conn_touch(weir_conn *conn)
 {
-    if (!conn->dirty) wr_conn_mark_dirty(conn);
+    wr_worker *worker = conn->worker;
+    if (conn->dirty) return;
+    conn->dirty = true;
+    conn->dirty_next = NULL;
+    *worker->owner.dirty_end = conn;
+    worker->owner.dirty_end = &conn->dirty_next;
 }
 
 /* wr_conn_queued: bytes in its outbox, and on their way there from other threads. [worker] */
@@ -111,6 +127,9 @@ static inline size_t wr_conn_queued(const weir_conn *conn)
 {
     return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
 }
+
+/* wr_conn_settle: the reason why it ends; the first one stands. [worker] */
+void wr_conn_settle(weir_conn *conn, int error, int system_error);
 
 /* wr_conn_close: the orderly end, with `error` as the reason; of no effect on one that is ending. [worker] */
 void wr_conn_close(weir_conn *conn, int error);
@@ -143,6 +162,12 @@ static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)
     return &conn->service->protocol;
 }
 
+/* wr_conn_is_plain: whether it is open, and a pass has nothing to do for it but to send and to receive. */
+static inline bool wr_conn_is_plain(const weir_conn *conn)
+{
+    return conn->state == WR_CONN_OPEN && conn->special == 0 && conn->deaf == 0;
+}
+
 /* wr_conn_is_sendable: whether a send would be taken, its limits apart. */
 static inline bool wr_conn_is_sendable(const weir_conn *conn)
 {
@@ -157,8 +182,8 @@ static inline void wr_conn_leave_groups(weir_conn *conn)
 
 /* receive.c */
 
-/* wr_conn_receive: bytes have come: delivers what is whole, keeps the rest. [worker] */
-void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size);
+/* wr_conn_received: its recv has completed: delivers what is whole, keeps the rest. [worker] */
+void wr_conn_received(weir_conn *conn, const wr_completion *completion);
 
 /* wr_conn_unstash: delivers what had come while the connection was paused. [worker] */
 void wr_conn_unstash(weir_conn *conn);
@@ -167,11 +192,15 @@ void wr_conn_free_tail(weir_conn *conn);
 
 /* send.c */
 
-/* wr_conn_enqueue: weir_send or weir_send_buf: `buf`, or else a copy of the bytes. [worker] */
-int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf);
+/* wr_conn_enqueue, wr_conn_enqueue_buf: weir_send and weir_send_buf, for the rest of core. [worker] */
+int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size);
+int wr_conn_enqueue_buf(weir_conn *conn, weir_buf *buf);
 
-/* wr_conn_landed: all of the batch in flight is with the kernel. [worker] */
-void wr_conn_landed(weir_conn *conn);
+/* wr_conn_launch: sends what waits; nothing is in flight. [worker] */
+void wr_conn_launch(weir_conn *conn);
+
+/* wr_conn_reconcile: makes what is submitted match what is desired. At the end of the pass. [worker] */
+void wr_conn_reconcile(weir_conn *conn);
 
 /* wr_conn_sent: the completion of the send in flight has come. [worker] */
 void wr_conn_sent(weir_conn *conn, int error, int system_error);

@@ -18,7 +18,7 @@ void *weir_conn_data(const weir_conn *conn)
 weir_conn_id weir_conn_get_id(const weir_conn *conn)
 {
     uint32_t generation = atomic_load_explicit(&conn->slot->shared.generation, memory_order_relaxed);
-    return wr_id_make(conn->worker->index, conn->number, generation);
+    return wr_id_make(conn->worker->index, conn->slot->number, generation);
 }
 
 weir_runtime *weir_conn_runtime(const weir_conn *conn)

@@ -58,7 +58,7 @@ static wr_lookup *make_lookup(const weir_dialer *dialer)
 }
 
 /* Made here, on whatever thread, so that its id can be returned and a lack of memory shows. */
-static wr_connector *make(weir_dialer *dialer, wr_worker *worker)
+static wr_connector *make(weir_dialer *dialer, wr_worker *worker, weir_link *link)
 {
     wr_lookup *lookup = dialer->name ? make_lookup(dialer) : NULL;
     if (dialer->name && !lookup) return NULL;
@@ -68,10 +68,12 @@ static wr_connector *make(weir_dialer *dialer, wr_worker *worker)
         wr_heap_free(&dialer->runtime->heap, lookup, sizeof *lookup);
         return NULL;
     }
-    wr_connector *connector = wr_connector_of(conn);
+    wr_connector *connector = WR_CONTAINER_OF(conn, wr_connector, conn);
     connector->message = (wr_message){ .run = arrive, .drop = arrive };
-    connector->step = lookup ? WEIR_STEP_RESOLVE : WEIR_STEP_CONNECT;
+    connector->link = link;
     connector->lookup = lookup;
+    connector->step = lookup ? WEIR_STEP_RESOLVE : WEIR_STEP_CONNECT;
+    connector->next_remote = connector->tried = 0;
     if (lookup) lookup->of = connector;
     return connector;
 }
@@ -79,14 +81,13 @@ static wr_connector *make(weir_dialer *dialer, wr_worker *worker)
 int wr_connector_create(wr_connector **out, weir_dialer *dialer, wr_worker *worker, weir_link *link)
 {
     if (!wr_runtime_admit(dialer->runtime)) return WEIR_ELIMIT;
-    wr_connector *connector = make(dialer, worker);
+    wr_connector *connector = make(dialer, worker, link);
     if (!connector) {
         wr_runtime_release(dialer->runtime);
         return WEIR_ENOMEM;
     }
     wr_dialer_retain(dialer);
     atomic_fetch_add_explicit(&worker->shared.load, 1, memory_order_relaxed);
-    connector->link = link;
     *out = connector;
     return 0;
 }

@@ -234,7 +234,7 @@ static void deliver(wr_worker *worker, const wr_roster *roster, weir_buf *buf, w
     for (wr_member *member = roster->first, *next; member; member = next) {
         next = member->next;
         if (member->conn == except) continue;
-        int error = wr_conn_enqueue(member->conn, buf->bytes, buf->size, buf);
+        int error = wr_conn_enqueue_buf(member->conn, buf);
         delivered += error == 0;
         if (error == WEIR_ECLOSED) wr_add(&worker->counters.sends_dead, 1); /* one that connects, and was closed */
     }

@@ -124,7 +124,7 @@ static void leave_address(wr_limits *limits, const wr_addr *peer)
     wr_mutex_unlock(&limits->lock);
 }
 
-enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer)
+enum wr_admission wr_limits_enter_limited(wr_limits *limits, const wr_addr *peer)
 {
     if (limits->max_connections &&
         atomic_fetch_add_explicit(&limits->connections, 1, memory_order_relaxed) >= limits->max_connections) {
@@ -138,16 +138,15 @@ enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer)
     return result;
 }
 
-void wr_limits_leave(wr_limits *limits, const wr_addr *peer)
+void wr_limits_leave_limited(wr_limits *limits, const wr_addr *peer)
 {
     if (limits->max_connections) atomic_fetch_sub_explicit(&limits->connections, 1, memory_order_relaxed);
     if (counts_addresses(limits, peer)) leave_address(limits, peer);
 }
 
 /* The generic cell rate algorithm (ITU-T I.371): one number, the time at which the next accept would be due. */
-uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns)
+uint64_t wr_limits_pace_limited(wr_limits *limits, uint64_t now_ns)
 {
-    if (!limits->accept_rate) return 0;
     uint64_t interval = NS_A_SECOND / limits->accept_rate;
     uint64_t burst = NS_A_SECOND / 10;
     if (burst < interval) burst = interval;

@@ -27,13 +27,34 @@ enum wr_admission { WR_ADMITTED, WR_OVER_CONNECTIONS, WR_OVER_ADDRESS, WR_NO_MEM
 
 /* wr_limits_enter: counts a connection from `peer`, unless a limit forbids. An IPv6 peer counts by its /64, which is
  * what one customer gets and can wander through at will. [any] */
-enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer);
+static inline enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer);
 
 /* wr_limits_leave: the connection has gone. Once for each that was admitted. [any] */
-void wr_limits_leave(wr_limits *limits, const wr_addr *peer);
+static inline void wr_limits_leave(wr_limits *limits, const wr_addr *peer);
 
 /* wr_limits_pace: notes an accept at `now_ns`, and returns for how many nanoseconds to accept no more (0: go on), so
  * that accept_rate holds with bursts of a tenth of a second. [any] */
-uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns);
+static inline uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns);
+
+/* For those above, where there are limits. */
+enum wr_admission wr_limits_enter_limited(wr_limits *limits, const wr_addr *peer);
+void wr_limits_leave_limited(wr_limits *limits, const wr_addr *peer);
+uint64_t wr_limits_pace_limited(wr_limits *limits, uint64_t now_ns);
+
+static inline enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer)
+{
+    bool is_limited = limits->max_connections || limits->max_per_address;
+    return is_limited ? wr_limits_enter_limited(limits, peer) : WR_ADMITTED;
+}
+
+static inline void wr_limits_leave(wr_limits *limits, const wr_addr *peer)
+{
+    if (limits->max_connections || limits->max_per_address) wr_limits_leave_limited(limits, peer);
+}
+
+static inline uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns)
+{
+    return limits->accept_rate ? wr_limits_pace_limited(limits, now_ns) : 0;
+}
 
 #endif

@@ -11,11 +11,6 @@
 
 enum { DEFAULT_BACKLOG = 4096 };
 
-void wr_listener_leave(weir_listener *listener, const wr_addr *peer)
-{
-    wr_limits_leave(&listener->limits, peer);
-}
-
 static size_t listener_size(unsigned acceptors)
 {
     return sizeof(weir_listener) + acceptors * sizeof(wr_acceptor);

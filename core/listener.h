@@ -57,9 +57,6 @@ void wr_acceptor_close(wr_acceptor *acceptor);
 
 /* listener.c */
 
-/* wr_listener_leave: a connection that it admitted has gone. [any] */
-void wr_listener_leave(weir_listener *listener, const wr_addr *peer);
-
 /* wr_listener_free: its acceptors have closed, or their workers have ended. [owner] */
 void wr_listener_free(weir_listener *listener);
 

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "platform/hints.h"
+
 #ifndef WEIR_HAVE_JEMALLOC
 #define WEIR_HAVE_JEMALLOC 0
 #endif
@@ -40,17 +42,66 @@ static void free_to_heap(wr_memory *memory, void *block, size_t size)
 
 #if WEIR_HAVE_JEMALLOC
 
-/* An arena a worker keeps its connections together and away from the other workers' locks; a cache of its own makes the
- * common sizes a few instructions, also where the embedder's thread drives the worker. */
+/* An arena a worker keeps its connections together and away from the other workers' locks; a cache of jemalloc's own
+ * serves what this one does not have, also where the embedder's thread drives the worker. */
+WR_COLD static void *alloc_from_jemalloc(const wr_arena *arena, size_t size)
+{
+    return mallocx(size, MALLOCX_ARENA(arena->jemalloc_arena) | MALLOCX_TCACHE(arena->jemalloc_cache));
+}
+
+WR_COLD static void free_to_jemalloc(const wr_arena *arena, void *block, size_t size)
+{
+    sdallocx(block, size, MALLOCX_TCACHE(arena->jemalloc_cache));
+}
+
+static size_t class_of(size_t size)
+{
+    return (size - 1) / WR_CACHE_STEP;
+}
+
+static size_t class_size(size_t class)
+{
+    return (class + 1) * WR_CACHE_STEP;
+}
+
 static void *alloc_from_arena(wr_memory *memory, size_t size)
 {
-    const wr_arena *arena = WR_ARENA_OF(memory);
-    return mallocx(size, MALLOCX_ARENA(arena->jemalloc_arena) | MALLOCX_TCACHE(arena->jemalloc_cache));
+    wr_arena *arena = WR_ARENA_OF(memory);
+    size_t class = class_of(size);
+    if (class >= WR_CACHE_CLASSES) return alloc_from_jemalloc(arena, size);
+    void *block = arena->classes[class].free;
+    if (!block) return alloc_from_jemalloc(arena, class_size(class));
+    arena->classes[class].free = *(void **)block;
+    arena->classes[class].count--;
+    return block;
 }
 
 static void free_to_arena(wr_memory *memory, void *block, size_t size)
 {
-    sdallocx(block, size, MALLOCX_TCACHE(WR_ARENA_OF(memory)->jemalloc_cache));
+    wr_arena *arena = WR_ARENA_OF(memory);
+    size_t class = class_of(size);
+    if (class >= WR_CACHE_CLASSES) {
+        free_to_jemalloc(arena, block, size);
+    } else if (arena->classes[class].count * class_size(class) >= WR_CACHE_KEPT) {
+        free_to_jemalloc(arena, block, class_size(class));
+    } else {
+        *(void **)block = arena->classes[class].free;
+        arena->classes[class].free = block;
+        arena->classes[class].count++;
+    }
+}
+
+static void empty_cache(wr_arena *arena)
+{
+    for (size_t class = 0; class < WR_CACHE_CLASSES; class ++) {
+        void *block = arena->classes[class].free;
+        while (block) {
+            void *next = *(void **)block;
+            free_to_jemalloc(arena, block, class_size(class));
+            block = next;
+        }
+        arena->classes[class].free = NULL;
+    }
 }
 
 static int make_jemalloc_arena(wr_arena *arena)
@@ -67,6 +118,7 @@ static int make_jemalloc_arena(wr_arena *arena)
 static void destroy_jemalloc_arena(wr_arena *arena)
 {
     char name[48];
+    empty_cache(arena);
     (void)mallctl("tcache.destroy", NULL, NULL, &arena->jemalloc_cache, sizeof arena->jemalloc_cache);
     (void)snprintf(name, sizeof name, "arena.%u.destroy", arena->jemalloc_arena);
     (void)mallctl(name, NULL, NULL, NULL, 0);

@@ -17,11 +17,23 @@ typedef struct wr_heap {
 void *wr_heap_alloc(const wr_heap *heap, size_t size);
 void wr_heap_free(const wr_heap *heap, void *block, size_t size);
 
-/* wr_arena: the wr_memory of one worker. */
+enum {
+    WR_CACHE_STEP = 16,        /* blocks of as many steps are alike */
+    WR_CACHE_CLASSES = 64,     /* up to 1 KiB */
+    WR_CACHE_KEPT = 16 * 1024, /* bytes of free blocks that a class keeps */
+};
+
+/* wr_arena: the wr_memory of one worker. Small blocks that were freed are kept for the next ones: from here a
+ * connection and its end cost some 30 instructions, from jemalloc, whose calls that name an arena do not take its
+ * shortest way, 260. */
 typedef struct wr_arena {
     wr_memory memory;
     const wr_heap *heap;
     unsigned jemalloc_arena, jemalloc_cache;
+    struct {
+        void *free; /* a list through the first word of each */
+        uint32_t count;
+    } classes[WR_CACHE_CLASSES];
 } wr_arena;
 
 #define WR_ARENA_OF(pointer) ((wr_arena *)(pointer)) /* memory stands first */

@@ -6,8 +6,11 @@
 #ifndef WR_OUTBOX_H
 #define WR_OUTBOX_H
 
+#include <assert.h>
+#include <string.h>
 #include <weir/buffer.h>
 
+#include "core/buffer.h"
 #include "platform/cq.h"
 #include "platform/memory.h"
 
@@ -20,7 +23,13 @@ enum {
     WR_SHARE_MIN = 1024,              /* see wr_outbox_share */
 };
 
-typedef struct wr_segment wr_segment;
+/* A chunk of the pool with up to WR_COPY_MAX bytes of copies; or one copy that is larger, in a block of its own; or a
+ * reference to a buffer (then only the header is allocated). */
+typedef struct wr_segment {
+    wr_slice slice; /* first: the backend's list is ours */
+    weir_buf *buf;  /* NULL: the bytes follow */
+    unsigned char bytes[];
+} wr_segment;
 
 typedef struct wr_outbox {
     wr_segment *flight;        /* with the backend */
@@ -39,21 +48,120 @@ typedef struct wr_segments {
 void wr_segments_init(wr_segments *segments, wr_memory *memory, bool keep);
 void wr_segments_destroy(wr_segments *segments);
 
-/* wr_outbox_copy: appends a copy of `size` (at least 1) bytes. WEIR_ENOMEM: the outbox is as before. */
-int wr_outbox_copy(wr_outbox *outbox, wr_segments *segments, const void *bytes, uint32_t size);
+/* wr_outbox_reserve: appends `size` (at least 1) bytes, which the caller is to write where it points to, before
+ * anything else is done with the outbox. NULL: no memory; the outbox is as before. */
+static inline void *wr_outbox_reserve(wr_outbox *outbox, wr_segments *segments, uint32_t size);
 
 /* wr_outbox_share: appends a reference to `buf`, which is not empty. WEIR_ENOMEM. One of up to WR_SHARE_MIN bytes joins
  * a chunk of copies that waits and has room: a reference there would begin a new chunk with the next copy, and small
  * copies and buffers by turns would hold 2 KiB a pair, 65 times what their limit counts. */
-int wr_outbox_share(wr_outbox *outbox, wr_segments *segments, weir_buf *buf);
+static inline int wr_outbox_share(wr_outbox *outbox, wr_segments *segments, weir_buf *buf);
 
-/* wr_outbox_launch: puts the next batch in flight and returns it; NULL when nothing waits. None may be in flight. */
-const wr_slice *wr_outbox_launch(wr_outbox *outbox);
+/* wr_outbox_launch: puts the next batch in flight and returns it; something waits, and nothing is in flight. */
+static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox);
 
-/* wr_outbox_landed: the batch in flight is with the kernel: frees it and returns its bytes. */
-uint32_t wr_outbox_landed(wr_outbox *outbox, wr_segments *segments);
+/* wr_outbox_landed: the batch in flight, of which there is one, is with the kernel: frees it and returns its bytes. */
+static inline uint32_t wr_outbox_landed(wr_outbox *outbox, wr_segments *segments);
 
 /* wr_outbox_drop_waiting: forgets what is not in flight, and returns its bytes. */
 uint32_t wr_outbox_drop_waiting(wr_outbox *outbox, wr_segments *segments);
+
+/* ---- the way of every message, which is inlined; outbox.c has what is rare ---- */
+
+uint32_t wr_outbox_free_list(wr_segment *segment, wr_segments *segments);
+const wr_slice *wr_outbox_launch_several(wr_outbox *outbox);
+
+static inline bool wr_segment_is_chunk(const wr_segment *segment)
+{
+    return !segment->buf && segment->slice.size <= WR_COPY_MAX;
+}
+
+static inline void wr_outbox_append(wr_outbox *outbox, wr_segment *segment)
+{
+    segment->slice.next = NULL;
+    if (outbox->waiting)
+        outbox->end->slice.next = &segment->slice;
+    else
+        outbox->waiting = segment;
+    outbox->end = segment;
+    outbox->bytes += segment->slice.size;
+}
+
+/* Small sends of one pass end up side by side in one chunk. NULL: it has no room, or there is none. */
+static inline void *wr_outbox_extend(wr_outbox *outbox, uint32_t size)
+{
+    wr_segment *last = outbox->end;
+    if (!outbox->waiting || !wr_segment_is_chunk(last) || WR_COPY_MAX - last->slice.size < size) return NULL;
+    void *place = last->bytes + last->slice.size;
+    last->slice.size += size;
+    outbox->bytes += size;
+    return place;
+}
+
+static inline void *wr_outbox_reserve(wr_outbox *outbox, wr_segments *segments, uint32_t size)
+{
+    assert(size > 0);
+    void *place = wr_outbox_extend(outbox, size);
+    if (place) return place;
+    wr_segment *segment = size <= WR_COPY_MAX ? wr_pool_get(&segments->chunks)
+                                              : wr_alloc(segments->chunks.memory, sizeof *segment + size);
+    if (!segment) return NULL;
+    segment->slice.data = segment->bytes;
+    segment->slice.size = size;
+    segment->buf = NULL;
+    wr_outbox_append(outbox, segment);
+    return segment->bytes;
+}
+
+static inline int wr_outbox_share(wr_outbox *outbox, wr_segments *segments, weir_buf *buf)
+{
+    assert(buf->size > 0);
+    void *place = buf->size <= WR_SHARE_MIN ? wr_outbox_extend(outbox, buf->size) : NULL;
+    if (place) {
+        memcpy(place, buf->bytes, buf->size);
+        return 0;
+    }
+    wr_segment *segment = wr_pool_get(&segments->references);
+    if (!segment) return WEIR_ENOMEM;
+    segment->slice.data = buf->bytes;
+    segment->slice.size = buf->size;
+    segment->buf = wr_buf_retain(buf);
+    wr_outbox_append(outbox, segment);
+    return 0;
+}
+
+static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox)
+{
+    assert(!outbox->flight && outbox->waiting);
+    if (outbox->waiting != outbox->end) return wr_outbox_launch_several(outbox);
+    outbox->flight = outbox->waiting;
+    outbox->waiting = outbox->end = NULL;
+    return &outbox->flight->slice;
+}
+
+static inline void wr_segment_free(wr_segment *segment, wr_segments *segments)
+{
+    if (segment->buf) {
+        wr_buf_release(segment->buf);
+        wr_pool_put(&segments->references, segment);
+    } else if (segment->slice.size <= WR_COPY_MAX) {
+        wr_pool_put(&segments->chunks, segment);
+    } else {
+        wr_free(segments->chunks.memory, segment, sizeof *segment + segment->slice.size);
+    }
+}
+
+static inline uint32_t wr_outbox_landed(wr_outbox *outbox, wr_segments *segments)
+{
+    wr_segment *segment = outbox->flight;
+    uint32_t bytes = segment->slice.size;
+    if (segment->slice.next)
+        bytes = wr_outbox_free_list(segment, segments);
+    else
+        wr_segment_free(segment, segments);
+    outbox->flight = NULL;
+    outbox->bytes -= bytes;
+    return bytes;
+}
 
 #endif

@@ -5,6 +5,7 @@
 #include "core/conn.h"
 #include "core/framing.h"
 #include "core/inbox.h"
+#include "platform/hints.h"
 
 enum {
     TAIL_MIN = 256,  /* bytes of a tail's first block */
@@ -12,9 +13,9 @@ enum {
 };
 
 /* Whether messages may be delivered at this moment. */
-static bool is_listening(const weir_conn *conn)
+static inline bool is_listening(const weir_conn *conn)
 {
-    return conn->state == WR_CONN_OPEN && !wr_conn_is_paused(conn) && !conn->stashed;
+    return conn->state == WR_CONN_OPEN && conn->deaf == 0;
 }
 
 static void free_tail(weir_conn *conn, wr_tail *tail)
@@ -51,7 +52,7 @@ static int keep(weir_conn *conn, const uint8_t *bytes, size_t size)
 }
 
 /* `rest`: bytes of the same read that follow the message. */
-static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size, size_t rest)
+static inline void deliver(weir_conn *conn, const uint8_t *bytes, size_t size, size_t rest)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
     wr_add(&conn->worker->counters.messages_received, 1);
@@ -65,7 +66,7 @@ static void deliver(weir_conn *conn, const uint8_t *bytes, size_t size, size_t r
         wr_conn_fail(conn, WEIR_ENOMEM, 0);
 }
 
-static int64_t next_frame(const weir_conn *conn, const uint8_t *bytes, size_t size, uint32_t *scanned)
+static inline int64_t next_frame(const weir_conn *conn, const uint8_t *bytes, size_t size, uint32_t *scanned)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
     if (protocol->framing.kind == WEIR_FRAMING_NONE) return wr_framing_take_all(protocol->max_message, size);
@@ -87,7 +88,7 @@ static size_t stash(weir_conn *conn, const uint8_t *bytes, size_t size)
 
 /* Completes the frame that the tail begins, with as many of the bytes as it takes, and delivers it. Returns how many
  * were used: all of them if the frame is still unfinished. */
-static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
+WR_COLD static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
 {
     size_t used = 0;
     for (;;) {
@@ -117,7 +118,18 @@ static size_t finish_tail(weir_conn *conn, const uint8_t *bytes, size_t size)
     }
 }
 
-static void cut(weir_conn *conn, const uint8_t *bytes, size_t size)
+/* What is left is the beginning of a frame, or nobody may hear it now. */
+WR_COLD static void keep_rest(weir_conn *conn, const uint8_t *bytes, size_t size, uint32_t scanned)
+{
+    if (conn->state != WR_CONN_OPEN) return;
+    if (!is_listening(conn)) conn->stashed = true; /* there may be whole frames in it */
+    if (keep(conn, bytes, size) != 0)
+        wr_conn_fail(conn, WEIR_ENOMEM, 0);
+    else if (!conn->stashed)
+        conn->tail->scanned = scanned;
+}
+
+static inline void cut(weir_conn *conn, const uint8_t *bytes, size_t size)
 {
     if (conn->tail && is_listening(conn)) {
         size_t used = finish_tail(conn, bytes, size);
@@ -137,20 +149,45 @@ static void cut(weir_conn *conn, const uint8_t *bytes, size_t size)
         bytes += frame;
         size -= (size_t)frame;
     }
-    if (size == 0 || conn->state != WR_CONN_OPEN) return;
-    if (!is_listening(conn)) conn->stashed = true; /* there may be whole frames in it */
-    if (keep(conn, bytes, size) != 0)
-        wr_conn_fail(conn, WEIR_ENOMEM, 0);
-    else if (!conn->stashed)
-        conn->tail->scanned = scanned;
+    if (size > 0) keep_rest(conn, bytes, size, scanned);
 }
 
-void wr_conn_receive(weir_conn *conn, const uint8_t *bytes, size_t size)
+WR_COLD static void cut_for_inbox(weir_conn *conn, const uint8_t *bytes, size_t size)
 {
-    bool has_inbox = wr_conn_protocol(conn)->inbox;
-    if (has_inbox) wr_inbox_begin(conn);
+    wr_inbox_begin(conn);
     cut(conn, bytes, size);
-    if (has_inbox) wr_inbox_finish(conn);
+    wr_inbox_finish(conn);
+}
+
+static inline void receive(weir_conn *conn, const uint8_t *bytes, size_t size)
+{
+    if (wr_conn_protocol(conn)->inbox)
+        cut_for_inbox(conn, bytes, size);
+    else
+        cut(conn, bytes, size);
+}
+
+WR_COLD static void receive_failed(weir_conn *conn, const wr_completion *completion)
+{
+    if (completion->error == WEIR_EEOF)
+        conn->peer_ended = true;
+    else if (completion->error != WEIR_ECANCELED)
+        wr_conn_fail(conn, completion->error, completion->system_error);
+    if (conn->state != WR_CONN_GONE) wr_conn_touch(conn);
+}
+
+void wr_conn_received(weir_conn *conn, const wr_completion *completion)
+{
+    if (completion->error != 0) {
+        receive_failed(conn, completion);
+        return;
+    }
+    wr_worker *worker = conn->worker;
+    wr_add(&worker->counters.bytes_received, completion->size);
+    conn->received_ms = (uint32_t)worker->owner.now_ms;
+    if (conn->state == WR_CONN_OPEN) receive(conn, completion->buffer, completion->size);
+    wr_cq_buf_return(worker->cq, completion->buffer);
+    if (conn->state != WR_CONN_GONE) wr_conn_touch(conn);
 }
 
 void wr_conn_unstash(weir_conn *conn)
@@ -159,7 +196,7 @@ void wr_conn_unstash(weir_conn *conn)
     conn->tail = NULL;
     conn->stashed = false;
     if (!stash) return;
-    wr_conn_receive(conn, stash->bytes, stash->size);
+    receive(conn, stash->bytes, stash->size);
     free_tail(conn, stash);
 }
 

@@ -48,8 +48,14 @@ static void free_request(wr_worker *worker, wr_message *message)
 /* What its limits refuse is counted there; one that is closing is as good as gone. */
 static void send_now(weir_conn *conn, const wr_request *request)
 {
-    int error = wr_conn_enqueue(conn, request->bytes, request->size, request->buf);
+    int error =
+        request->buf ? wr_conn_enqueue_buf(conn, request->buf) : wr_conn_enqueue(conn, request->bytes, request->size);
     if (error == WEIR_ECLOSED) wr_add(&conn->worker->counters.sends_dead, 1);
+}
+
+static void forget_told(wr_slot *slot)
+{
+    atomic_fetch_and_explicit(&slot->shared.limit, ~WR_SLOT_TOLD, memory_order_relaxed);
 }
 
 static void run_request(wr_worker *worker, wr_message *message)
@@ -60,7 +66,7 @@ static void run_request(wr_worker *worker, wr_message *message)
     if (is_send) atomic_fetch_sub_explicit(&slot->shared.queued, charge(request->size), memory_order_relaxed);
     weir_conn *conn = wr_slot_is_alive(slot, request->id) ? slot->owner.conn : NULL;
     /* Also for one that has gone: at worst the next one in the slot is told twice. */
-    if (request->command == TELL_SLOW) atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
+    if (request->command == TELL_SLOW) forget_told(slot);
     if (!conn || conn->state == WR_CONN_GONE) {
         if (is_send) wr_add(&worker->counters.sends_dead, 1);
     } else if (is_send) {
@@ -102,7 +108,7 @@ static int command(weir_runtime *runtime, enum command what, weir_conn_id id)
  * its bytes may. */
 static bool reserve(wr_slot *slot, size_t size)
 {
-    uint32_t limit = atomic_load_explicit(&slot->shared.hard_limit, memory_order_relaxed);
+    uint32_t limit = atomic_load_explicit(&slot->shared.limit, memory_order_relaxed) & ~WR_SLOT_TOLD;
     uint32_t queued = atomic_load_explicit(&slot->shared.queued, memory_order_relaxed);
     do {
         bool is_over = size > limit || (queued > 0 && queued + (uint64_t)charge(size) > limit);
@@ -117,10 +123,10 @@ static int refuse(weir_runtime *runtime, wr_slot *slot, weir_conn_id id)
 {
     wr_worker *worker = &runtime->workers[wr_id_worker(id)];
     atomic_fetch_add_explicit(&worker->shared.refused_sends, 1, memory_order_relaxed);
-    if (atomic_exchange_explicit(&slot->shared.slow_told, true, memory_order_relaxed)) return WEIR_ESLOW;
+    uint32_t limit = atomic_fetch_or_explicit(&slot->shared.limit, WR_SLOT_TOLD, memory_order_relaxed);
+    if (limit & WR_SLOT_TOLD) return WEIR_ESLOW;
     /* Where no message went, the next refusal tries again; it may be of another connection, in the same slot. */
-    if (command(runtime, TELL_SLOW, id) != 0 || !wr_slot_is_alive(slot, id))
-        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
+    if (command(runtime, TELL_SLOW, id) != 0 || !wr_slot_is_alive(slot, id)) forget_told(slot);
     return WEIR_ESLOW;
 }
 

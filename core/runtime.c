@@ -56,19 +56,6 @@ void wr_log(const weir_runtime *runtime, weir_log_level level, const char *forma
 
 /* Counters that all workers share. They are touched twice a connection, never on the way of a byte. */
 
-bool wr_runtime_admit(weir_runtime *runtime)
-{
-    uint32_t before = atomic_fetch_add_explicit(&runtime->shared.connections, 1, memory_order_relaxed);
-    if (before < runtime->options.max_connections) return true;
-    wr_runtime_release(runtime);
-    return false;
-}
-
-void wr_runtime_release(weir_runtime *runtime)
-{
-    atomic_fetch_sub_explicit(&runtime->shared.connections, 1, memory_order_relaxed);
-}
-
 bool wr_runtime_stopping(const weir_runtime *runtime)
 {
     return atomic_load_explicit(&runtime->shared.stopping, memory_order_acquire);

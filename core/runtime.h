@@ -46,11 +46,20 @@ struct weir_runtime {
     wr_resolver *resolver; /* NULL: no name was looked up yet */
 };
 
-/* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */
-bool wr_runtime_admit(weir_runtime *runtime);
+/* wr_runtime_release: gives the place of a connection back. [any] */
+static inline void wr_runtime_release(weir_runtime *runtime)
+{
+    atomic_fetch_sub_explicit(&runtime->shared.connections, 1, memory_order_relaxed);
+}
 
-/* wr_runtime_release: gives the place back. [any] */
-void wr_runtime_release(weir_runtime *runtime);
+/* wr_runtime_admit: takes a place under max_connections; false if there is none. [any] */
+static inline bool wr_runtime_admit(weir_runtime *runtime)
+{
+    uint32_t before = atomic_fetch_add_explicit(&runtime->shared.connections, 1, memory_order_relaxed);
+    if (before < runtime->options.max_connections) return true;
+    wr_runtime_release(runtime);
+    return false;
+}
 
 /* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
 bool wr_runtime_stopping(const weir_runtime *runtime);

@@ -1,9 +1,11 @@
 /* The way out: sends queue in the outbox, limits are applied, and the end of the pass writes. */
 #include <assert.h>
+#include <string.h>
 
 #include "core/buffer.h"
 #include "core/conn.h"
 #include "platform/bug.h"
+#include "platform/hints.h"
 
 size_t weir_conn_queued(const weir_conn *conn)
 {
@@ -38,63 +40,94 @@ void wr_conn_apply_slow_policy(weir_conn *conn)
 }
 
 /* Above the soft limit the clock runs; back under it everything about slowness is forgotten. */
-static void watch_soft_limit(weir_conn *conn)
+WR_COLD static void cross_soft_limit(weir_conn *conn, bool is_over)
 {
-    bool over = wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
-    if (over == conn->slow) return;
-    conn->slow = over;
+    conn->slow = is_over;
     conn->dropping = conn->slow_told = false;
-    if (!over) return;
+    if (!is_over) return;
     conn->slow_ms = wr_conn_now_ms(conn);
     conn->rearm = true;
 }
 
-static int refuse_slow(weir_conn *conn)
+static inline void note_soft_limit(weir_conn *conn, bool is_over)
 {
+    if (is_over != conn->slow) cross_soft_limit(conn, is_over);
+}
+
+static void watch_soft_limit(weir_conn *conn)
+{
+    note_soft_limit(conn, wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit);
+}
+
+/* It is over its limit with that, or drops what is new. */
+WR_COLD static int admit_slow(weir_conn *conn, bool fits)
+{
+    if (conn->dropping) watch_soft_limit(conn); /* other threads' bytes may be all that kept it above */
+    if (fits && !conn->dropping) return 0;
+    if (!conn->dropping) wr_conn_apply_slow_policy(conn);
     wr_add(&conn->worker->counters.sends_dropped, 1);
     return WEIR_ESLOW;
 }
 
-/* Whether the limits leave room for `size` (at least 1) bytes. */
-static int admit(weir_conn *conn, size_t size)
+/* Whether the limits leave room for `size` (at least 1) bytes beside those that are queued. */
+static inline int admit(weir_conn *conn, size_t size, size_t queued)
 {
-    if (conn->dropping) watch_soft_limit(conn); /* other threads' bytes may be all that kept it above */
-    if (conn->dropping) return refuse_slow(conn);
     size_t limit = wr_conn_protocol(conn)->outbox.hard_limit;
-    if (size > limit || wr_conn_queued(conn) > limit - size) {
-        wr_conn_apply_slow_policy(conn);
-        return refuse_slow(conn);
-    }
-    return 0;
+    bool fits = size <= limit && queued <= limit - size;
+    return fits && !conn->dropping ? 0 : admit_slow(conn, fits);
 }
 
-static int append(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
+/* What it queued could not be held. */
+WR_COLD static int fail_enqueue(weir_conn *conn)
 {
-    wr_segments *segments = &conn->worker->owner.segments;
-    int error = buf ? wr_outbox_share(&conn->outbox, segments, buf)
-                    : wr_outbox_copy(&conn->outbox, segments, bytes, (uint32_t)size);
-    if (error) {
-        wr_conn_fail(conn, error, 0);
-        return error;
-    }
+    wr_conn_fail(conn, WEIR_ENOMEM, 0);
+    return WEIR_ENOMEM;
+}
+
+/* `size` bytes have been appended, and so many are queued in all. */
+static inline void appended(weir_conn *conn, size_t size, size_t queued)
+{
     wr_add(&conn->worker->counters.queued, size);
-    return 0;
-}
-
-static void appended(weir_conn *conn)
-{
-    watch_soft_limit(conn);
+    note_soft_limit(conn, queued > wr_conn_protocol(conn)->outbox.soft_limit);
     if (conn->state == WR_CONN_OPEN) wr_conn_touch(conn);
 }
 
-int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size, weir_buf *buf)
+/* The bytes are copied last: nothing has to be kept over that. */
+static inline int enqueue(weir_conn *conn, const void *bytes, size_t size)
 {
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
     if (size == 0) return 0;
-    int error = admit(conn, size);
-    if (error == 0) error = append(conn, bytes, size, buf);
-    if (error == 0) appended(conn);
-    return error;
+    size_t queued = wr_conn_queued(conn);
+    int error = admit(conn, size, queued);
+    if (error) return error;
+    void *room = wr_outbox_reserve(&conn->outbox, &conn->worker->owner.segments, (uint32_t)size);
+    if (!room) return fail_enqueue(conn);
+    appended(conn, size, queued + size);
+    memcpy(room, bytes, size);
+    return 0;
+}
+
+static inline int enqueue_buf(weir_conn *conn, weir_buf *buf)
+{
+    size_t size = buf->size;
+    if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
+    if (size == 0) return 0;
+    size_t queued = wr_conn_queued(conn);
+    int error = admit(conn, size, queued);
+    if (error) return error;
+    if (wr_outbox_share(&conn->outbox, &conn->worker->owner.segments, buf) != 0) return fail_enqueue(conn);
+    appended(conn, size, queued + size);
+    return 0;
+}
+
+int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size)
+{
+    return enqueue(conn, bytes, size);
+}
+
+int wr_conn_enqueue_buf(weir_conn *conn, weir_buf *buf)
+{
+    return enqueue_buf(conn, buf);
 }
 
 /* The peer reads no more. What it sent before may still be here, and is delivered first; then its end, or a deadline,
@@ -111,22 +144,48 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
         wr_conn_fail(conn, error, system_error);
         return;
     }
-    conn->error = (int8_t)error;
-    conn->system_error = system_error;
+    wr_conn_settle(conn, error, system_error);
     wr_conn_limit_deadline(conn, wr_conn_protocol(conn)->close_timeout_ms); /* that of the handshake may be nearer */
 }
 
-static uint32_t free_flight(weir_conn *conn)
+static inline uint32_t free_flight(weir_conn *conn)
 {
     uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.segments);
     wr_sub(&conn->worker->counters.queued, bytes);
     return bytes;
 }
 
-void wr_conn_landed(weir_conn *conn)
+/* All of the batch in flight is with the kernel. */
+static inline void landed(weir_conn *conn)
 {
     wr_add(&conn->worker->counters.bytes_sent, free_flight(conn));
     if (conn->slow) watch_soft_limit(conn);
+}
+
+/* Mostly the kernel takes all of it at once. */
+static inline void launch(weir_conn *conn)
+{
+    conn->has_sent = true;
+    wr_add(&conn->worker->counters.sends, 1);
+    wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
+    if (conn->send.pending) return;
+    landed(conn);
+    if (conn->outbox.waiting) wr_conn_touch(conn); /* enough for one pass */
+}
+
+void wr_conn_launch(weir_conn *conn)
+{
+    launch(conn);
+}
+
+void wr_conn_reconcile(weir_conn *conn)
+{
+    if (!wr_conn_is_plain(conn)) {
+        wr_conn_reconcile_all(conn);
+        return;
+    }
+    if (conn->outbox.waiting && !conn->send.pending) launch(conn);
+    if (!conn->recv.pending) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
 }
 
 void wr_conn_sent(weir_conn *conn, int error, int system_error)
@@ -136,7 +195,7 @@ void wr_conn_sent(weir_conn *conn, int error, int system_error)
         return;
     }
     if (error == 0) {
-        wr_conn_landed(conn);
+        landed(conn);
     } else {
         free_flight(conn);
         stop_sending(conn, error, system_error);
@@ -148,28 +207,34 @@ void wr_conn_sent(weir_conn *conn, int error, int system_error)
 int weir_send(weir_conn *conn, const void *bytes, size_t size)
 {
     assert(wr_worker_here() == conn->worker);
-    return wr_conn_enqueue(conn, bytes, size, NULL);
+    return enqueue(conn, bytes, size);
 }
 
 int weir_send_buf(weir_conn *conn, weir_buf *buf)
 {
     assert(wr_worker_here() == conn->worker);
     if (!buf) return WEIR_EINVAL;
-    return wr_conn_enqueue(conn, buf->bytes, buf->size, buf);
+    return enqueue_buf(conn, buf);
 }
 
 int weir_send_header_buf(weir_conn *conn, const void *header, size_t size, weir_buf *body)
 {
     assert(wr_worker_here() == conn->worker);
     if (!body || (!header && size > 0)) return WEIR_EINVAL;
-    if (size == 0 || body->size == 0)
-        return wr_conn_enqueue(conn, size ? header : body->bytes, size + body->size, size ? NULL : body);
+    if (size == 0) return enqueue_buf(conn, body);
+    if (body->size == 0) return enqueue(conn, header, size);
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
-    int error = admit(conn, size <= SIZE_MAX - body->size ? size + body->size : SIZE_MAX);
-    if (error == 0) error = append(conn, header, size, NULL);
-    if (error == 0) error = append(conn, body->bytes, body->size, body);
-    if (error == 0) appended(conn);
-    return error;
+    wr_segments *segments = &conn->worker->owner.segments;
+    size_t queued = wr_conn_queued(conn), both = size <= SIZE_MAX - body->size ? size + body->size : SIZE_MAX;
+    int error = admit(conn, both, queued);
+    if (error) return error;
+    void *room = wr_outbox_reserve(&conn->outbox, segments, (uint32_t)size);
+    if (!room) return fail_enqueue(conn);
+    memcpy(room, header, size);
+    wr_add(&conn->worker->counters.queued, size);
+    if (wr_outbox_share(&conn->outbox, segments, body) != 0) return fail_enqueue(conn);
+    appended(conn, body->size, queued + both);
+    return 0;
 }
 
 void weir_close(weir_conn *conn)

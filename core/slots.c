@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "platform/bug.h"
-
-#define NO_SLOT UINT32_MAX
+#include "platform/hints.h"
 
 int wr_slots_init(wr_slots *slots, const wr_heap *heap, uint32_t capacity)
 {
-    if (capacity > WR_SLOTS_MAX) capacity = WR_SLOTS_MAX;
-    *slots = (wr_slots){ .heap = heap, .chunk_max = (capacity + WR_SLOT_CHUNK - 1) / WR_SLOT_CHUNK, .free = NO_SLOT };
+    if (capacity > WR_SLOTS_MAX - WR_SLOTS_SPARE) capacity = WR_SLOTS_MAX - WR_SLOTS_SPARE;
+    capacity += WR_SLOTS_SPARE;
+    *slots = (wr_slots){ .heap = heap, .chunk_max = (capacity + WR_SLOT_CHUNK - 1) / WR_SLOT_CHUNK };
     slots->chunks = wr_heap_alloc(heap, slots->chunk_max * sizeof *slots->chunks);
     if (!slots->chunks) return WEIR_ENOMEM;
     for (uint32_t i = 0; i < slots->chunk_max; i++) atomic_init(&slots->chunks[i], NULL);
@@ -36,47 +36,96 @@ static bool add_chunk(wr_slots *slots)
     memset(chunk, 0, WR_SLOT_CHUNK * sizeof *chunk);
     for (uint32_t i = 0; i < WR_SLOT_CHUNK; i++) {
         atomic_init(&chunk[i].shared.generation, 1);
-        chunk[i].next_free = i + 1 < WR_SLOT_CHUNK ? count * WR_SLOT_CHUNK + i + 1 : NO_SLOT;
+        chunk[i].number = count * WR_SLOT_CHUNK + i;
+        chunk[i].next_free = i + 1 < WR_SLOT_CHUNK ? &chunk[i + 1] : NULL;
     }
-    slots->free = count * WR_SLOT_CHUNK;
+    slots->free = chunk;
     atomic_store_explicit(&slots->chunks[count], chunk, memory_order_release);
     atomic_store_explicit(&slots->chunk_count, count + 1, memory_order_release);
     return true;
 }
 
-wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit, uint32_t *number)
+/* Under the lock. NULL: none is left. */
+static wr_slot *take_free(wr_slots *slots)
 {
-    wr_slot *slot = NULL;
-    wr_mutex_lock(&slots->lock);
-    if (slots->free != NO_SLOT || add_chunk(slots)) {
-        *number = slots->free;
-        slot = wr_slots_at(slots, *number);
-        slots->free = slot->next_free;
-        slot->memberships = NULL;
-        atomic_store_explicit(&slot->shared.hard_limit, hard_limit, memory_order_relaxed);
-        /* Here and not when it was given back: a sender to the former connection may have come later than that. */
-        atomic_store_explicit(&slot->shared.slow_told, false, memory_order_relaxed);
-    }
-    wr_mutex_unlock(&slots->lock);
+    if (!slots->free && !add_chunk(slots)) return NULL;
+    wr_slot *slot = slots->free;
+    slots->free = slot->next_free;
     return slot;
 }
 
-void wr_slots_give(wr_slots *slots, uint32_t number)
+/* Here and not when it was given back: a sender to the former connection may have come later than that. */
+static void begin(wr_slot *slot, uint32_t hard_limit)
 {
-    wr_slot *slot = wr_slots_at(slots, number);
-    uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + !WR_BUG(slot_reused);
+    assert(!(hard_limit & WR_SLOT_TOLD));
+    slot->memberships = NULL;
+    atomic_store_explicit(&slot->shared.limit, hard_limit, memory_order_relaxed);
+}
+
+wr_slot *wr_slots_take_shared(wr_slots *slots, uint32_t hard_limit)
+{
     wr_mutex_lock(&slots->lock);
-    atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
-    slot->next_free = slots->free;
-    slots->free = number;
+    wr_slot *slot = take_free(slots);
+    wr_mutex_unlock(&slots->lock);
+    if (slot) begin(slot, hard_limit);
+    return slot;
+}
+
+static void spare(wr_slots *slots, wr_slot *slot)
+{
+    slot->next_free = slots->owner.free;
+    slots->owner.free = slot;
+    slots->owner.count++;
+}
+
+static wr_slot *take_spare(wr_slots *slots)
+{
+    wr_slot *slot = slots->owner.free;
+    slots->owner.free = slot->next_free;
+    slots->owner.count--;
+    return slot;
+}
+
+/* Half as many as there may be, or what there is, in their order; there are none. */
+WR_COLD static void get_spares(wr_slots *slots)
+{
+    wr_slot **end = &slots->owner.free, *slot;
+    wr_mutex_lock(&slots->lock);
+    while (slots->owner.count < WR_SLOTS_SPARE / 2 && (slot = take_free(slots))) {
+        *end = slot;
+        end = &slot->next_free;
+        slots->owner.count++;
+    }
+    *end = NULL;
     wr_mutex_unlock(&slots->lock);
 }
 
-wr_slot *wr_slots_at(const wr_slots *slots, uint32_t number)
+WR_COLD static void give_spares(wr_slots *slots)
 {
-    if (number / WR_SLOT_CHUNK >= slots->chunk_max) return NULL;
-    wr_slot *chunk = atomic_load_explicit(&slots->chunks[number / WR_SLOT_CHUNK], memory_order_acquire);
-    return chunk ? &chunk[number % WR_SLOT_CHUNK] : NULL;
+    wr_mutex_lock(&slots->lock);
+    while (slots->owner.count > WR_SLOTS_SPARE / 2) {
+        wr_slot *slot = take_spare(slots);
+        slot->next_free = slots->free;
+        slots->free = slot;
+    }
+    wr_mutex_unlock(&slots->lock);
+}
+
+wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit)
+{
+    if (!slots->owner.free) get_spares(slots);
+    if (!slots->owner.free) return NULL;
+    wr_slot *slot = take_spare(slots);
+    begin(slot, hard_limit);
+    return slot;
+}
+
+void wr_slots_give(wr_slots *slots, wr_slot *slot)
+{
+    uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + !WR_BUG(slot_reused);
+    atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
+    spare(slots, slot);
+    if (slots->owner.count > WR_SLOTS_SPARE) give_spares(slots);
 }
 
 uint32_t wr_slots_count(const wr_slots *slots)

@@ -18,6 +18,7 @@ enum {
     WR_SLOTS_MAX = 1 << 24,
     WR_SLOT_CHUNKS_MAX = WR_SLOTS_MAX / WR_SLOT_CHUNK,
     WR_WORKERS_MAX = 256,
+    WR_SLOTS_SPARE = 64, /* free ones that the worker holds, beyond what others may take */
 };
 
 typedef struct wr_slot {
@@ -27,37 +28,52 @@ typedef struct wr_slot {
     struct {
         _Atomic uint32_t generation; /* never 0 */
         _Atomic uint32_t queued;     /* bytes that other threads have on the way to it */
-        _Atomic uint32_t hard_limit; /* of its outbox, for them */
-        _Atomic bool slow_told;      /* its worker has been told that they found it full */
+        _Atomic uint32_t limit;      /* for them: the hard limit of its outbox, and WR_SLOT_TOLD */
     } shared;
+    uint32_t number;
     union {
         struct wr_member *memberships; /* of the connection in groups, core/members.h; its worker's */
-        uint32_t next_free;            /* while it has none; under the lock */
+        struct wr_slot *next_free;     /* while it has none; the worker's, or under the lock */
     };
 } wr_slot;
 
+/* In wr_slot.shared.limit: its worker has been told that other threads found the outbox full. */
+#define WR_SLOT_TOLD (UINT32_C(1) << 31)
+
+/* The worker takes and gives back through a few spare ones of its own; the lock is for those who connect from other
+ * threads, and for more or fewer spare ones. */
 typedef struct wr_slots {
-    wr_mutex lock; /* for taking and giving back only: twice a connection, hardly ever contended */
     const wr_heap *heap;
     wr_slot *_Atomic *chunks; /* chunk_max of them */
     uint32_t chunk_max;
     _Atomic uint32_t chunk_count;
-    uint32_t free;
+    struct {
+        wr_slot *free;
+        uint32_t count; /* of them, up to WR_SLOTS_SPARE */
+    } owner;
+    wr_mutex lock;
+    wr_slot *free; /* under the lock */
 } wr_slots;
 
 /* wr_slots_init: for up to `capacity` connections at once. WEIR_ENOMEM. */
 int wr_slots_init(wr_slots *slots, const wr_heap *heap, uint32_t capacity);
 void wr_slots_destroy(wr_slots *slots);
 
-/* wr_slots_take: a free slot; its generation is that of the connection to come. [any]
+/* wr_slots_take: a free slot; its generation is that of the connection to come. [owner]; wr_slots_take_shared: [any]
  * NULL: no memory, or all are taken. */
-wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit, uint32_t *number);
+wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit);
+wr_slot *wr_slots_take_shared(wr_slots *slots, uint32_t hard_limit);
 
-/* wr_slots_give: the connection has gone (owner.conn is NULL again): its ids are dead from here on. [any] */
-void wr_slots_give(wr_slots *slots, uint32_t number);
+/* wr_slots_give: the connection has gone (owner.conn is NULL again): its ids are dead from here on. [owner] */
+void wr_slots_give(wr_slots *slots, wr_slot *slot);
 
 /* wr_slots_at: the slot of a number, NULL beyond those ever taken. [any] */
-wr_slot *wr_slots_at(const wr_slots *slots, uint32_t number);
+static inline wr_slot *wr_slots_at(const wr_slots *slots, uint32_t number)
+{
+    if (number / WR_SLOT_CHUNK >= slots->chunk_max) return NULL;
+    wr_slot *chunk = atomic_load_explicit(&slots->chunks[number / WR_SLOT_CHUNK], memory_order_acquire);
+    return chunk ? &chunk[number % WR_SLOT_CHUNK] : NULL;
+}
 
 /* wr_slot_is_alive: whether the slot still has the connection of that id. [any] */
 static inline bool wr_slot_is_alive(const wr_slot *slot, weir_conn_id id)

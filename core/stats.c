@@ -4,18 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/bits.h"
 #include "core/log.h"
 #include "core/runtime.h"
-
-void wr_histogram_add(wr_histogram *histogram, uint64_t ns)
-{
-    uint64_t us = ns / 1000;
-    unsigned bucket = us ? wr_bit_high(us) + 1 : 0;
-    if (bucket > WEIR_STATS_BUCKETS - 1) bucket = WEIR_STATS_BUCKETS - 1;
-    wr_add(&histogram->buckets[bucket], 1);
-    wr_add(&histogram->ns_sum, ns);
-}
 
 static uint64_t load(const _Atomic uint64_t *counter)
 {

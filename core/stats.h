@@ -5,6 +5,9 @@
 #include <stdatomic.h>
 #include <weir/stats.h>
 
+#include "core/bits.h"
+#include "platform/memory.h"
+
 /* Times, by powers of two of a microsecond, and their sum. */
 typedef struct wr_histogram {
     _Atomic uint64_t buckets[WEIR_STATS_BUCKETS];
@@ -22,7 +25,14 @@ typedef struct wr_counters {
 } wr_counters;
 
 /* wr_histogram_add: one more time. [owner] */
-void wr_histogram_add(wr_histogram *histogram, uint64_t ns);
+static inline void wr_histogram_add(wr_histogram *histogram, uint64_t ns)
+{
+    uint64_t us = ns / 1000;
+    unsigned bucket = us ? wr_bit_high(us) + 1 : 0;
+    if (bucket > WEIR_STATS_BUCKETS - 1) bucket = WEIR_STATS_BUCKETS - 1;
+    wr_add(&histogram->buckets[bucket], 1);
+    wr_add(&histogram->ns_sum, ns);
+}
 
 /* wr_histogram_read: adds all of it to what a public snapshot has. [any] */
 void wr_histogram_read(const wr_histogram *histogram, uint64_t *buckets, uint64_t *ns_sum);

@@ -110,9 +110,7 @@ static uint64_t next_slot(const wr_wheel *wheel, struct place *place)
     return (wheel->now_ms | SPAN_MASK) + 1;
 }
 
-/* A pass asks for it twice, and most passes find that nothing has changed: the slot that comes first stays the first
- * while now moves up to its start. */
-uint64_t wr_wheel_next_ms(wr_wheel *wheel)
+uint64_t wr_wheel_look_next(wr_wheel *wheel)
 {
     if (wheel->due) return wheel->now_ms;
     struct place place;
@@ -147,7 +145,7 @@ static void advance(wr_wheel *wheel, uint64_t now_ms)
     wheel->next_ms = 0;
 }
 
-wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms)
+wr_timer *wr_wheel_take_due(wr_wheel *wheel, uint64_t now_ms)
 {
     if (now_ms > WR_TIMER_MAX_MS) now_ms = WR_TIMER_MAX_MS;
     if (now_ms < wheel->now_ms) now_ms = wheel->now_ms;

@@ -7,6 +7,7 @@
 #define WR_TIMER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Embedded in what it belongs to; zero it before its first use. `tag` is the owner's, to tell by what it is embedded
@@ -52,12 +53,32 @@ static inline bool wr_timer_armed(const wr_timer *timer)
 
 /* wr_wheel_next_ms: the time at which to call wr_wheel_take next: never later than the earliest timer, perhaps earlier
  * (at a slot's start, to move its timers down); UINT64_MAX when no timer is armed. Constant time. */
-uint64_t wr_wheel_next_ms(wr_wheel *wheel);
+static inline uint64_t wr_wheel_next_ms(wr_wheel *wheel);
 
 /* wr_wheel_take: a timer that is due at now_ms, disarmed, or NULL when there is no more. Call it until NULL. Never
  * early; in the order of their milliseconds, unless time has jumped by years; a now_ms that goes back changes nothing.
  * Between calls any timer may be armed or disarmed; one armed for a time that has passed comes in a later pass (a later
  * now_ms, or after a NULL), so that a timer that re-arms itself cannot hold up the loop. */
-wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms);
+static inline wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms);
+
+/* wr_wheel_look_next, wr_wheel_take_due: for those above, where something may be due or has changed. */
+uint64_t wr_wheel_look_next(wr_wheel *wheel);
+wr_timer *wr_wheel_take_due(wr_wheel *wheel, uint64_t now_ms);
+
+/* A pass asks for it twice, and most passes find that nothing has changed: the slot that comes first stays the first
+ * while now moves up to its start. */
+static inline uint64_t wr_wheel_next_ms(wr_wheel *wheel)
+{
+    return wheel->next_ms && !wheel->due ? wheel->next_ms : wr_wheel_look_next(wheel);
+}
+
+static inline wr_timer *wr_wheel_take(wr_wheel *wheel, uint64_t now_ms)
+{
+    if (now_ms < wheel->now_ms || now_ms >= wr_wheel_next_ms(wheel) || now_ms > WR_TIMER_MAX_MS)
+        return wr_wheel_take_due(wheel, now_ms);
+    wheel->now_ms = now_ms;
+    wheel->passing = false;
+    return NULL;
+}
 
 #endif

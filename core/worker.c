@@ -70,6 +70,7 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     worker->index = index;
     worker->stop = (wr_message){ .run = begin_stop };
     worker->finish = (wr_message){ .run = finish };
+    worker->owner.dirty_end = &worker->owner.dirty;
     int error = wr_arena_init(&worker->owner.arena, &runtime->heap);
     if (error) return error;
     wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
@@ -116,13 +117,12 @@ static void dispatch(wr_worker *worker, const wr_completion *completion)
         message->run(worker, message);
         break;
     }
-    case WR_TAG_CONN: {
-        weir_conn *conn = op->kind == WR_OP_SEND    ? WR_CONTAINER_OF(op, weir_conn, send)
-                          : op->kind == WR_OP_CLOSE ? WR_CONTAINER_OF(op, weir_conn, close)
-                                                    : WR_CONTAINER_OF(op, weir_conn, recv);
-        wr_conn_complete(conn, completion);
+    case WR_TAG_CONN:
+        if (op->kind == WR_OP_RECV)
+            wr_conn_received(WR_CONTAINER_OF(op, weir_conn, recv), completion);
+        else
+            wr_conn_complete(completion);
         break;
-    }
     case WR_TAG_ACCEPTOR: {
         wr_acceptor *acceptor = op->kind == WR_OP_CLOSE ? WR_CONTAINER_OF(op, wr_acceptor, close)
                                                         : WR_CONTAINER_OF(op, wr_acceptor, accept);
@@ -176,7 +176,8 @@ static unsigned run_timers(wr_worker *worker)
 static void reconcile_dirty(wr_worker *worker)
 {
     weir_conn *conn = worker->owner.dirty;
-    worker->owner.dirty = worker->owner.dirty_end = NULL;
+    worker->owner.dirty = NULL;
+    worker->owner.dirty_end = &worker->owner.dirty;
     while (conn) {
         weir_conn *next = conn->dirty_next;
         conn->dirty = false;

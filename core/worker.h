@@ -53,7 +53,7 @@ struct wr_worker {
         uint64_t now_ns;            /* when this pass began */
         uint64_t now_ms;            /* the same for the wheel */
         weir_conn *dirty;           /* to be reconciled at the end of the pass */
-        weir_conn *dirty_end;       /* the last of them */
+        weir_conn **dirty_end;      /* where the next one is linked */
         weir_udp_socket *udp_dirty; /* likewise */
         weir_udp_socket *udp_sockets;
         wr_acceptor *acceptors;

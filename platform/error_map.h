@@ -7,12 +7,14 @@
 
 /* X(error, posix, winsock, win32): an errno, the code of WSAGetLastError for the same, and what a completion port or
  * GetLastError calls it. 0 where a system has no such code. Each system takes its own columns, and no code stands twice
- * in a column. The codes of getaddrinfo stand here too: Winsock has them among its own, and those of glibc and musl are
- * negative, as no errno is. Who includes this has <netdb.h>, by os_net.h, or <winsock2.h>.
+ * in a column; what most connections end with stands first. The codes of getaddrinfo stand here too: Winsock has them
+ * among its own, and those of glibc and musl are negative, as no errno is. Who includes this has <netdb.h>, by
+ * os_net.h, or <winsock2.h>.
  *
  * Left out, and so WEIR_ESYSTEM: what a backend never lets out (EAGAIN, EINPROGRESS, EINTR), what would be a mistake of
  * ours (EBADF, ENOTSOCK), and all codes for a cancelled operation, since WEIR_ECANCELED comes from our own state. */
 #define WR_ERROR_MAP(X)                                                           \
+    X(WEIR_ECONNRESET, ECONNRESET, WSAECONNRESET, ERROR_NETNAME_DELETED)          \
     X(WEIR_EINVAL, EINVAL, WSAEINVAL, ERROR_INVALID_PARAMETER)                    \
     X(WEIR_ENOTSUP, EOPNOTSUPP, WSAEOPNOTSUPP, ERROR_NOT_SUPPORTED)               \
     X(WEIR_ENOTSUP, EPROTONOSUPPORT, WSAEPROTONOSUPPORT, 0)                       \
@@ -34,7 +36,6 @@
     X(WEIR_EAFNOSUPPORT, EPFNOSUPPORT, WSAEPFNOSUPPORT, 0)                        \
     X(WEIR_ECONNREFUSED, ECONNREFUSED, WSAECONNREFUSED, ERROR_CONNECTION_REFUSED) \
     X(WEIR_ECONNREFUSED, 0, 0, ERROR_PORT_UNREACHABLE)                            \
-    X(WEIR_ECONNRESET, ECONNRESET, WSAECONNRESET, ERROR_NETNAME_DELETED)          \
     X(WEIR_ECONNRESET, EPIPE, WSAESHUTDOWN, ERROR_BROKEN_PIPE)                    \
     X(WEIR_ECONNRESET, ENOTCONN, WSAENOTCONN, ERROR_CONNECTION_INVALID)           \
     X(WEIR_ECONNRESET, ENETRESET, WSAENETRESET, 0)                                \

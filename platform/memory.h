@@ -55,7 +55,7 @@ typedef struct wr_pool {
     uint32_t block_size; /* at least a pointer */
     uint32_t free_count;
     uint32_t keep;   /* free blocks beyond this go back to the memory */
-    uint32_t leased; /* given out */
+    uint32_t leased; /* given out; counted for the assertions alone */
 } wr_pool;
 
 void wr_pool_init(wr_pool *pool, wr_memory *memory, uint32_t block_size, uint32_t keep);
@@ -63,27 +63,33 @@ void wr_pool_init(wr_pool *pool, wr_memory *memory, uint32_t block_size, uint32_
 /* wr_pool_destroy: all blocks must be back. */
 void wr_pool_destroy(wr_pool *pool);
 
+/* wr_pool_get_new: for wr_pool_get, when none is free. */
+void *wr_pool_get_new(wr_pool *pool);
+
+/* wr_pool_put_back: for wr_pool_put, when enough are free. */
+void wr_pool_put_back(wr_pool *pool, void *block);
+
 /* wr_pool_get: NULL when there is no memory. */
 static inline void *wr_pool_get(wr_pool *pool)
 {
     void *block = pool->free;
-    if (block) {
-        pool->free = *(void **)block;
-        pool->free_count--;
-    } else {
-        block = wr_alloc(pool->memory, pool->block_size);
-        if (!block) return NULL;
-    }
+    if (!block) return wr_pool_get_new(pool);
+    pool->free = *(void **)block;
+    pool->free_count--;
+#ifndef NDEBUG
     pool->leased++;
+#endif
     return block;
 }
 
 static inline void wr_pool_put(wr_pool *pool, void *block)
 {
+#ifndef NDEBUG
     assert(pool->leased > 0);
     pool->leased--;
+#endif
     if (pool->free_count >= pool->keep) {
-        wr_free(pool->memory, block, pool->block_size);
+        wr_pool_put_back(pool, block);
         return;
     }
     *(void **)block = pool->free;

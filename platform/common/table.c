@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "platform/hints.h"
+
 static size_t chunk_size(const wr_table *table)
 {
     return (size_t)table->record_size * WR_TABLE_CHUNK;
@@ -32,7 +34,7 @@ static bool reserve_chunk(wr_table *table)
     return true;
 }
 
-static bool add_chunk(wr_table *table)
+WR_COLD bool wr_table_grow(wr_table *table)
 {
     if (!reserve_chunk(table)) return false;
     unsigned char *chunk = wr_alloc(table->memory, chunk_size(table));
@@ -47,26 +49,4 @@ static bool add_chunk(wr_table *table)
     }
     table->free = first;
     return true;
-}
-
-void *wr_table_take(wr_table *table)
-{
-    if (table->free == WR_NO_SLOT && !add_chunk(table)) return NULL;
-    wr_record *record = wr_table_at(table, table->free, table->record_size);
-    wr_record kept = *record;
-    table->free = kept.next;
-    memset(record, 0, table->record_size);
-    *record = (wr_record){ .generation = kept.generation, .slot = kept.slot };
-    return record;
-}
-
-void wr_table_retire(wr_record *record)
-{
-    if (++record->generation == 0) record->generation = 1;
-}
-
-void wr_table_recycle(wr_table *table, wr_record *record)
-{
-    record->next = table->free;
-    table->free = record->slot;
 }

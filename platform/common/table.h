@@ -6,6 +6,7 @@
 #define WR_TABLE_H
 
 #include <assert.h>
+#include <string.h>
 
 #include "platform/cq.h"
 
@@ -32,20 +33,38 @@ typedef struct wr_table {
 void wr_table_init(wr_table *table, wr_memory *memory, uint32_t record_size);
 void wr_table_destroy(wr_table *table);
 
-/* wr_table_take: a record to use, zero but for its wr_record; NULL when there is no memory. */
-void *wr_table_take(wr_table *table);
+/* wr_table_grow: for wr_table_take, when none is free. */
+bool wr_table_grow(wr_table *table);
 
 /* wr_table_retire: ends the record's use: its handles are dead. It keeps its slot until wr_table_recycle. */
-void wr_table_retire(wr_record *record);
+static inline void wr_table_retire(wr_record *record)
+{
+    if (++record->generation == 0) record->generation = 1;
+}
 
 /* wr_table_recycle: gives the slot of a retired record to others. */
-void wr_table_recycle(wr_table *table, wr_record *record);
+static inline void wr_table_recycle(wr_table *table, wr_record *record)
+{
+    record->next = table->free;
+    table->free = record->slot;
+}
 
 /* wr_table_at: the record of a slot, whatever its state. `size` is sizeof its type: a constant, so that no division or
  * multiplication by a variable is left. */
 static inline void *wr_table_at(const wr_table *table, uint32_t slot, size_t size)
 {
     return table->chunks[slot / WR_TABLE_CHUNK] + (slot % WR_TABLE_CHUNK) * size;
+}
+
+/* wr_table_take: a record to use, zero but for its wr_record; NULL when there is no memory. */
+static inline void *wr_table_take(wr_table *table, size_t size)
+{
+    if (table->free == WR_NO_SLOT && !wr_table_grow(table)) return NULL;
+    wr_record *record = wr_table_at(table, table->free, size);
+    table->free = record->next;
+    record->next = 0;
+    memset(record + 1, 0, size - sizeof *record);
+    return record;
 }
 
 /* wr_table_get: the record of a handle, which must not be stale. */

@@ -6,6 +6,7 @@
 
 #include "platform/epoll/epoll.h"
 #include "platform/error_map.h"
+#include "platform/posix/calls.h"
 #include "platform/posix/socket.h"
 
 int wr_epoll_listen(wr_cq *base, const wr_listen_params *params, wr_listen_result *out)
@@ -58,7 +59,7 @@ static enum found accept_one(wr_socket *s, wr_completion *out)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
-    int fd = accept4(s->fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = wr_call_accept(s->fd, &address, &length);
     *out = (wr_completion){ .op = s->in, .flags = WR_MORE };
     if (fd >= 0) {
         out->socket.os = fd;

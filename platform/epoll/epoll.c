@@ -10,7 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "platform/epoll/read.h"
 #include "platform/error_map.h"
+#include "platform/hints.h"
 #include "platform/os.h"
 #include "platform/posix/socket.h"
 
@@ -26,7 +28,7 @@ void wr_epoll_finish_system(wr_epoll *cq, wr_op *op, int system_error)
     wr_epoll_finish(cq, op, wr_error_from_system(system_error), system_error);
 }
 
-void wr_epoll_queue(wr_epoll *cq, wr_socket *s)
+WR_COLD void wr_epoll_queue(wr_epoll *cq, wr_socket *s)
 {
     if (s->queued) return;
     s->queued = true;
@@ -35,7 +37,7 @@ void wr_epoll_queue(wr_epoll *cq, wr_socket *s)
 
 wr_socket *wr_epoll_add(wr_epoll *cq, int fd, enum wr_socket_kind kind)
 {
-    wr_socket *s = wr_table_take(&cq->owner.sockets);
+    wr_socket *s = wr_table_take(&cq->owner.sockets, sizeof *s);
     if (!s) return NULL;
     s->fd = fd;
     s->kind = (uint8_t)kind;
@@ -156,7 +158,7 @@ static unsigned take_posts(wr_epoll *cq, wr_completion *out, unsigned capacity)
 }
 
 /* What one socket has to deliver, into `capacity` (at least 1) places. False: it must be looked at again. */
-static bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capacity, unsigned *count)
+static inline bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capacity, unsigned *count)
 {
     switch (s->kind) {
     case WR_SOCKET_FREE: /* closed while it stood in the list */
@@ -176,10 +178,10 @@ static bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capac
     default:
         if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s);
         /* Bytes before the end: the read tells of the end only when there is nothing before it. */
-        if (!s->in || !(s->readable || s->ended)) return true;
-        unsigned served = wr_epoll_serve_recv(cq, s, out);
-        *count += served;
-        return served > 0 || !(s->readable || s->ended);
+        if (!s->in || !(s->readable | s->ended)) return true;
+        if (!wr_epoll_serve_recv(cq, s, out)) return !(s->readable || s->ended);
+        ++*count;
+        return true;
     }
 }
 
@@ -193,35 +195,46 @@ static unsigned serve_ready(wr_epoll *cq, wr_completion *out, unsigned capacity)
         wr_socket *s = wr_ready_take(&cq->owner.ready, &cq->owner.sockets, sizeof *s);
         uint32_t slot = s->record.slot;
         s->queued = false;
-        unsigned served = 0;
-        if (!serve(cq, s, out + count, capacity - count, &served)) wr_epoll_queue(cq, s);
-        count += served;
+        if (!serve(cq, s, out + count, capacity - count, &count)) wr_epoll_queue(cq, s);
         if (slot == last) break;
     }
     return count;
 }
 
-static void take_event(wr_epoll *cq, const struct epoll_event *event)
+/* The socket of an event, with what it says noted; NULL: it concerns none, or one that has gone. */
+static wr_socket *note_event(wr_epoll *cq, const struct epoll_event *event)
 {
-    if (event->data.u64 == WAKE_KEY) return;
-    uint32_t slot = (uint32_t)event->data.u64;
-    wr_socket *s = wr_epoll_slot(cq, slot);
+    if (event->data.u64 == WAKE_KEY) return NULL;
+    wr_socket *s = wr_epoll_slot(cq, (uint32_t)event->data.u64);
     if (s->record.generation != (uint32_t)(event->data.u64 >> 32)) {
         cq->owner.stale_events++;
-        return;
+        return NULL;
     }
     if (event->events & EPOLLIN) s->readable = true;
     if (event->events & EPOLLOUT) s->writable = true;
     if (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->ended = true;
-    wr_epoll_queue(cq, s);
+    return s;
+}
+
+/* Those that wait already come first: then the events wait behind them. Where none do, events are served as they are
+ * taken, while there is room. */
+static unsigned serve_events(wr_epoll *cq, const struct epoll_event *events, int event_count, wr_completion *out,
+                             unsigned capacity)
+{
+    unsigned count = 0, room = wr_ready_empty(&cq->owner.ready) ? capacity : 0;
+    for (const struct epoll_event *event = events; event < events + event_count; event++) {
+        wr_socket *s = note_event(cq, event);
+        if (s && (count == room || !serve(cq, s, out + count, capacity - count, &count))) wr_epoll_queue(cq, s);
+    }
+    return room ? count : serve_ready(cq, out, capacity);
 }
 
 /* epoll_pwait2 takes nanoseconds; kernels before 5.11, and valgrind, have only milliseconds, rounded up. */
 static int wait_until(wr_epoll *cq, struct epoll_event *events, uint64_t deadline_ns)
 {
     int fd = cq->owner.epoll_fd;
-    if (deadline_ns == WR_DEADLINE_NOW) return epoll_wait(fd, events, WR_EPOLL_EVENTS, 0);
-    if (deadline_ns == WR_DEADLINE_NEVER) return epoll_wait(fd, events, WR_EPOLL_EVENTS, -1);
+    if (deadline_ns == WR_DEADLINE_NOW) return wr_call_epoll_wait(fd, events, WR_EPOLL_EVENTS, 0);
+    if (deadline_ns == WR_DEADLINE_NEVER) return wr_call_epoll_wait(fd, events, WR_EPOLL_EVENTS, -1);
     uint64_t now = wr_os_now_ns();
     uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
 #ifdef SYS_epoll_pwait2
@@ -230,28 +243,29 @@ static int wait_until(wr_epoll *cq, struct epoll_event *events, uint64_t deadlin
     if (got >= 0 || errno != ENOSYS) return (int)got;
 #endif
     uint64_t ms = left / 1000000 + (left % 1000000 != 0);
-    return epoll_wait(fd, events, WR_EPOLL_EVENTS, ms > INT32_MAX ? INT32_MAX : (int)ms);
+    return wr_call_epoll_wait(fd, events, WR_EPOLL_EVENTS, ms > INT32_MAX ? INT32_MAX : (int)ms);
 }
 
 /* Never inlined, so that a profile shows the time asleep under a name of its own. */
-__attribute__((noinline)) static void wr_epoll_poll_kernel(wr_epoll *cq, uint64_t deadline_ns)
+__attribute__((noinline)) static int wr_epoll_poll_kernel(wr_epoll *cq, struct epoll_event *events,
+                                                          uint64_t deadline_ns)
 {
-    struct epoll_event events[WR_EPOLL_EVENTS];
     int count = wait_until(cq, events, deadline_ns);
-    for (int i = 0; i < count; i++) take_event(cq, &events[i]);
     assert(count >= 0 || errno == EINTR);
+    return count;
 }
 
 /* Where there is more to deliver than room, nobody may always come last: posts and sockets take turns, and the results
  * of submits had the last wait for themselves. */
-static unsigned collect(wr_epoll *cq, wr_completion *out, unsigned capacity)
+static unsigned collect(wr_epoll *cq, const struct epoll_event *events, int event_count, wr_completion *out,
+                        unsigned capacity)
 {
     unsigned count = 0;
-    cq->owner.posts_first = !cq->owner.posts_first;
-    if (cq->owner.posts_first) count += take_posts(cq, out, capacity);
-    count += serve_ready(cq, out + count, capacity - count);
-    if (!cq->owner.posts_first) count += take_posts(cq, out + count, capacity - count);
-    return count + take_done(cq, out + count, capacity - count);
+    bool posts_first = cq->owner.posts_first = !cq->owner.posts_first;
+    if (posts_first && !wr_posts_empty(&cq->posts)) count += take_posts(cq, out, capacity);
+    count += serve_events(cq, events, event_count, out + count, capacity - count);
+    if (!posts_first && !wr_posts_empty(&cq->posts)) count += take_posts(cq, out + count, capacity - count);
+    return cq->owner.done.first ? count + take_done(cq, out + count, capacity - count) : count;
 }
 
 static unsigned epoll_wait_completions(wr_cq *base, wr_completion *out, unsigned capacity, uint64_t deadline_ns)
@@ -264,8 +278,9 @@ static unsigned epoll_wait_completions(wr_cq *base, wr_completion *out, unsigned
     }
     cq->owner.poll_owed = false;
     bool at_hand = cq->owner.done.first || !wr_ready_empty(&cq->owner.ready) || !wr_posts_empty(&cq->posts);
-    wr_epoll_poll_kernel(cq, at_hand ? WR_DEADLINE_NOW : deadline_ns);
-    return collect(cq, out, capacity);
+    struct epoll_event events[WR_EPOLL_EVENTS];
+    int event_count = wr_epoll_poll_kernel(cq, events, at_hand ? WR_DEADLINE_NOW : deadline_ns);
+    return collect(cq, events, event_count, out, capacity);
 }
 
 static void epoll_destroy(wr_cq *base)

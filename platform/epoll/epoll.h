@@ -156,7 +156,14 @@ void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s);
 void wr_epoll_recv(wr_cq *cq, wr_sock sock, wr_op *op);
 void wr_epoll_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
 void wr_epoll_shutdown(wr_cq *cq, wr_sock sock);
-unsigned wr_epoll_serve_recv(wr_epoll *cq, wr_socket *s, wr_completion *out);
+
+/* For wr_epoll_serve_recv (read.h): the recv ends, for no buffer could be leased. */
+bool wr_epoll_recv_unleased(wr_socket *s, wr_completion *out);
+
+/* For the same: the read brought no bytes, since the stream has ended or else for what errno says. True:
+ * there is a completion. */
+bool wr_epoll_recv_nothing(wr_epoll *cq, wr_socket *s, wr_completion *out, bool ended, uint8_t *buffer);
+
 void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s);
 
 /* datagram.c */

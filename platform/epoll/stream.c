@@ -7,9 +7,19 @@
 
 #include "platform/epoll/epoll.h"
 #include "platform/error_map.h"
+#include "platform/hints.h"
+#include "platform/posix/calls.h"
 #include "platform/posix/socket.h"
 
 #define STREAM_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
+/* The first recv of a socket. The registration reports what is there already. */
+WR_COLD static bool begin_recv(wr_epoll *cq, wr_socket *s, wr_op *op)
+{
+    int error = wr_epoll_register(cq, s, STREAM_EVENTS);
+    if (error) wr_epoll_finish_system(cq, op, error);
+    return error == 0;
+}
 
 void wr_epoll_recv(wr_cq *base, wr_sock sock, wr_op *op)
 {
@@ -18,47 +28,37 @@ void wr_epoll_recv(wr_cq *base, wr_sock sock, wr_op *op)
     assert(!s->in && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
     wr_op_begin(op, WR_OP_RECV, sock.slot);
     s->kind = WR_SOCKET_STREAM;
-    if (!s->registered) { /* reports what is there already */
-        int error = wr_epoll_register(cq, s, STREAM_EVENTS);
-        if (error) {
-            wr_epoll_finish_system(cq, op, error);
-            return;
-        }
-    }
+    if (!s->registered && !begin_recv(cq, s, op)) return;
     s->in = op;
-    if (s->readable || s->ended) wr_epoll_queue(cq, s);
+    if (s->readable | s->ended) wr_epoll_queue(cq, s);
 }
 
-/* Reads once. A read that does not fill the buffer has emptied the socket: to ask again only to hear EAGAIN would cost
- * 7 to 9 % on echo. The end, once announced, is not announced again, so `ended` keeps the socket readable. */
-unsigned wr_epoll_serve_recv(wr_epoll *cq, wr_socket *s, wr_completion *out)
+/* The recv ends with an error: that of a read, or its end, or no memory. */
+static bool end_recv(wr_socket *s, wr_completion *out, int error, int system_error)
 {
-    *out = (wr_completion){ .op = s->in };
-    uint8_t *buffer = wr_pool_get(&cq->owner.buffers);
-    if (!buffer) {
-        out->error = WEIR_ENOMEM;
-    } else {
-        ssize_t size = recv(s->fd, buffer, cq->owner.buffers.block_size, 0);
-        if (size > 0) {
-            out->buffer = buffer;
-            out->size = (uint32_t)size;
-            s->readable = out->size == cq->owner.buffers.block_size;
-        } else {
-            int error = errno;
-            wr_pool_put(&cq->owner.buffers, buffer);
-            if (size < 0 && error == EINTR) return 0; /* still readable: the next pass tries again */
-            if (size < 0 && error == EAGAIN) {
-                s->readable = s->ended = false;
-                return 0;
-            }
-            s->ended = true; /* a further recv reads again and hears the same */
-            out->error = size == 0 ? WEIR_EEOF : wr_error_from_system(error);
-            out->system_error = size == 0 ? 0 : error;
-        }
-    }
+    *out = (wr_completion){ .op = s->in, .error = error, .system_error = system_error };
     s->in->pending = false;
     s->in = NULL;
-    return 1;
+    return true;
+}
+
+WR_COLD bool wr_epoll_recv_unleased(wr_socket *s, wr_completion *out)
+{
+    return end_recv(s, out, WEIR_ENOMEM, 0);
+}
+
+/* Still readable after a signal: the next pass tries again. */
+WR_COLD bool wr_epoll_recv_nothing(wr_epoll *cq, wr_socket *s, wr_completion *out, bool ended, uint8_t *buffer)
+{
+    int error = errno;
+    wr_pool_put(&cq->owner.buffers, buffer);
+    if (!ended && error == EINTR) return false;
+    if (!ended && error == EAGAIN) {
+        s->readable = s->ended = false;
+        return false;
+    }
+    s->ended = true; /* a further recv reads again and hears the same */
+    return ended ? end_recv(s, out, WEIR_EEOF, 0) : end_recv(s, out, wr_error_from_system(error), error);
 }
 
 static size_t gather(const wr_socket *s, struct iovec *parts, unsigned *count)
@@ -80,6 +80,7 @@ static size_t gather(const wr_socket *s, struct iovec *parts, unsigned *count)
 static void advance(wr_socket *s, size_t sent)
 {
     while (sent > 0) {
+        assert(s->slice); /* the kernel takes no more than there is */
         size_t left = s->slice->size - s->slice_done;
         if (sent < left) {
             s->slice_done += (uint32_t)sent;
@@ -100,12 +101,12 @@ static ssize_t write_gathered(const wr_socket *s, size_t *wanted)
     return sendmsg(s->fd, &message, MSG_NOSIGNAL);
 }
 
-/* One write, of `wanted` bytes; MSG_NOSIGNAL, since a signal of the process is not ours to raise. */
+/* One write, of `wanted` bytes. */
 static ssize_t write_some(const wr_socket *s, size_t *wanted)
 {
     if (s->slice->next) return write_gathered(s, wanted);
     *wanted = s->slice->size - s->slice_done;
-    return send(s->fd, (const char *)s->slice->data + s->slice_done, *wanted, MSG_NOSIGNAL);
+    return wr_call_send(s->fd, (const char *)s->slice->data + s->slice_done, *wanted);
 }
 
 /* The operation is the caller's to finish. */
@@ -127,23 +128,31 @@ static void await_writable(wr_epoll *cq, wr_socket *s)
     if (error) wr_epoll_finish_system(cq, take_out(s), error);
 }
 
-/* True: the kernel has all of it, and the operation is to be finished. */
-static bool write_out(wr_epoll *cq, wr_socket *s)
+/* What one write came to. */
+enum written { WRITTEN_ALL, WRITTEN_SOME, WRITTEN_WAITS };
+
+static enum written note_written(wr_epoll *cq, wr_socket *s, ssize_t sent, size_t wanted)
 {
-    for (int call = 0; call < WR_SEND_CALLS_MAX; call++) {
+    if (sent < 0 && errno == EINTR) return WRITTEN_SOME;
+    if (sent < 0 && errno != EAGAIN) {
+        wr_epoll_finish_system(cq, take_out(s), errno);
+        return WRITTEN_WAITS;
+    }
+    if (sent > 0) advance(s, (size_t)sent);
+    if (!s->slice) return WRITTEN_ALL;
+    if (sent > 0 && (size_t)sent == wanted) return WRITTEN_SOME;
+    await_writable(cq, s);
+    return WRITTEN_WAITS;
+}
+
+/* Goes on after the first `calls` writes. True: the kernel has all of it, and the operation is to be finished. */
+static bool write_out(wr_epoll *cq, wr_socket *s, int calls)
+{
+    for (; calls < WR_SEND_CALLS_MAX; calls++) {
         size_t wanted;
         ssize_t sent = write_some(s, &wanted);
-        if (sent < 0 && errno == EINTR) continue;
-        if (sent < 0 && errno != EAGAIN) {
-            wr_epoll_finish_system(cq, take_out(s), errno);
-            return false;
-        }
-        if (sent > 0) advance(s, (size_t)sent);
-        if (!s->slice) return true;
-        if (sent < 0 || (size_t)sent < wanted) {
-            await_writable(cq, s);
-            return false;
-        }
+        enum written written = note_written(cq, s, sent, wanted);
+        if (written != WRITTEN_SOME) return written == WRITTEN_ALL;
     }
     s->writable = true;
     wr_epoll_queue(cq, s); /* enough for one pass */
@@ -152,7 +161,21 @@ static bool write_out(wr_epoll *cq, wr_socket *s)
 
 void wr_epoll_serve_send(wr_epoll *cq, wr_socket *s)
 {
-    if (write_out(cq, s)) wr_epoll_finish(cq, take_out(s), 0, 0);
+    if (write_out(cq, s, 0)) wr_epoll_finish(cq, take_out(s), 0, 0);
+}
+
+/* What one write of a single slice, if it was made, has left to do. */
+WR_COLD static void send_rest(wr_epoll *cq, wr_socket *s, wr_op *op, const wr_slice *slices, ssize_t sent)
+{
+    int error = errno;
+    wr_op_begin(op, WR_OP_SEND, s->record.slot);
+    s->out = op;
+    s->slice = slices;
+    s->slice_done = 0;
+    errno = error;
+    enum written written = slices->next ? WRITTEN_SOME : note_written(cq, s, sent, slices->size);
+    if (written == WRITTEN_SOME && !write_out(cq, s, slices->next ? 0 : 1)) return;
+    if (written != WRITTEN_WAITS) wr_epoll_finish_submit(cq, take_out(s));
 }
 
 void wr_epoll_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
@@ -160,16 +183,14 @@ void wr_epoll_send(wr_cq *base, wr_sock sock, wr_op *op, const wr_slice *slices)
     wr_epoll *cq = wr_epoll_of(base);
     wr_socket *s = wr_epoll_get(cq, sock);
     assert(!s->out && slices && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
-    wr_op_begin(op, WR_OP_SEND, sock.slot);
     if (s->delays) { /* before the first send, not at the connect: one that says nothing saves the call */
         wr_socket_send_undelayed(s->fd);
         s->delays = false;
     }
     s->kind = WR_SOCKET_STREAM;
-    s->out = op;
-    s->slice = slices;
-    s->slice_done = 0;
-    if (write_out(cq, s)) wr_epoll_finish_submit(cq, take_out(s));
+    op->kind = WR_OP_SEND;
+    ssize_t sent = slices->next ? -1 : wr_call_send(s->fd, slices->data, slices->size);
+    if (sent != (ssize_t)slices->size || !op->prompt) send_rest(cq, s, op, slices, sent);
 }
 
 void wr_epoll_shutdown(wr_cq *base, wr_sock sock)

@@ -131,7 +131,7 @@ static bool can_skip(const wr_calls *calls, SOCKET socket)
 
 wr_iocp_socket *wr_iocp_add(wr_iocp *cq, SOCKET socket, enum wr_iocp_kind kind, int *error)
 {
-    wr_iocp_socket *s = wr_table_take(&cq->owner.sockets);
+    wr_iocp_socket *s = wr_table_take(&cq->owner.sockets, sizeof *s);
     *error = WEIR_ENOMEM;
     if (!s) return NULL;
     if (!cq->owner.calls->create_port((HANDLE)socket, cq->owner.port, s->record.slot, 0)) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "platform/error_map.h"
+#include "platform/posix/calls.h"
 
 static bool set_flag(int fd, int level, int option, int value)
 {
@@ -138,5 +139,5 @@ void wr_socket_close(int fd, bool reset)
         struct linger none = { .l_onoff = 1, .l_linger = 0 };
         (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none); /* at worst the peer sees FIN */
     }
-    close(fd); /* Linux has closed the descriptor even when this says EINTR */
+    wr_call_close(fd);
 }

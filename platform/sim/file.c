@@ -7,7 +7,7 @@ _Static_assert(sizeof(intptr_t) == 8, "a detached socket's name is a slot and a 
 
 wr_sim_file *wr_sim_file_open(wr_sim *sim, enum wr_sim_file_kind kind)
 {
-    wr_sim_file *file = wr_table_take(&sim->files);
+    wr_sim_file *file = wr_table_take(&sim->files, sizeof *file);
     if (!file) return NULL;
     if (!wr_sim_events_reserve(sim)) {
         wr_table_retire(&file->record);

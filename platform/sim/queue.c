@@ -14,7 +14,7 @@ enum {
 wr_sim_socket *wr_sim_socket_open(wr_sim_queue *queue, wr_sim_file *file)
 {
     if (wr_sim_strikes(queue->sim, WR_FAULT_ENOMEM)) return NULL;
-    wr_sim_socket *socket = wr_table_take(&queue->own->sockets);
+    wr_sim_socket *socket = wr_table_take(&queue->own->sockets, sizeof *socket);
     if (!socket) return NULL;
     socket->in_use = true;
     socket->file = file;

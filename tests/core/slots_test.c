@@ -59,53 +59,69 @@ Test(slots, one_that_was_never_made_is_not_there)
     open_slots(&slots, 2000);
     cr_assert_eq(wr_slots_count(&slots), 0);
     cr_assert_null(wr_slots_at(&slots, 0));
-    uint32_t number;
-    cr_assert_not_null(wr_slots_take(&slots, 1, &number));
-    cr_assert_not_null(wr_slots_at(&slots, number));
+    wr_slot *slot = wr_slots_take(&slots, 1);
+    cr_assert_not_null(slot);
+    cr_assert(wr_slots_at(&slots, slot->number) == slot);
     cr_assert_null(wr_slots_at(&slots, WR_SLOT_CHUNK));
     cr_assert_null(wr_slots_at(&slots, 4 * WR_SLOT_CHUNK));
     cr_assert_null(wr_slots_at(&slots, WR_SLOTS_MAX - 1));
     cr_assert_null(wr_slots_at(&slots, UINT32_MAX));
-    wr_slots_give(&slots, number);
+    wr_slots_give(&slots, slot);
     close_slots(&slots);
 }
 
 Test(slots, no_two_are_the_same_and_the_capacity_is_kept)
 {
-    enum { CAPACITY = 3 * WR_SLOT_CHUNK };
-    static bool taken[CAPACITY];
+    enum { CAPACITY = 3 * WR_SLOT_CHUNK - WR_SLOTS_SPARE, ALL = 3 * WR_SLOT_CHUNK };
+    static bool taken[ALL];
     wr_slots slots;
-    uint32_t number;
+    wr_slot *last = NULL;
     open_slots(&slots, CAPACITY);
-    for (int i = 0; i < CAPACITY; i++) {
-        wr_slot *slot = wr_slots_take(&slots, 77, &number);
+    for (int i = 0; i < ALL; i++) {
+        wr_slot *slot = last = i % 3 == 0 ? wr_slots_take_shared(&slots, 77) : wr_slots_take(&slots, 77);
         cr_assert_not_null(slot);
-        cr_assert_lt(number, CAPACITY);
-        cr_assert_not(taken[number]);
-        taken[number] = true;
-        cr_assert(wr_slots_at(&slots, number) == slot);
+        cr_assert_lt(slot->number, ALL);
+        cr_assert_not(taken[slot->number]);
+        taken[slot->number] = true;
+        cr_assert(wr_slots_at(&slots, slot->number) == slot);
         cr_assert_eq(slot->shared.generation, 1);
-        cr_assert_eq(slot->shared.hard_limit, 77);
+        cr_assert_eq(slot->shared.limit, 77);
         cr_assert_null(slot->owner.conn);
     }
-    cr_assert_null(wr_slots_take(&slots, 1, &number), "all are taken");
-    cr_assert_eq(wr_slots_count(&slots), CAPACITY);
-    wr_slots_give(&slots, 700);
-    cr_assert_not_null(wr_slots_take(&slots, 1, &number));
-    cr_assert_eq(number, 700);
+    cr_assert_null(wr_slots_take(&slots, 1), "all are taken");
+    cr_assert_null(wr_slots_take_shared(&slots, 1));
+    cr_assert_eq(wr_slots_count(&slots), ALL);
+    wr_slots_give(&slots, last);
+    cr_assert(wr_slots_take(&slots, 1) == last);
+    close_slots(&slots);
+}
+
+/* Those who connect from other threads must come to what the worker has given back. */
+Test(slots, the_worker_keeps_no_more_spare_ones_than_it_may)
+{
+    enum { ALL = WR_SLOT_CHUNK };
+    static wr_slot *taken[ALL];
+    wr_slots slots;
+    open_slots(&slots, ALL - WR_SLOTS_SPARE);
+    for (int i = 0; i < ALL; i++) cr_assert_not_null(taken[i] = wr_slots_take(&slots, 1));
+    for (int i = 0; i < ALL; i++) wr_slots_give(&slots, taken[i]);
+    unsigned shared = 0;
+    while (wr_slots_take_shared(&slots, 1)) shared++;
+    cr_assert_geq(shared, ALL - WR_SLOTS_SPARE);
     close_slots(&slots);
 }
 
 Test(slots, each_use_has_a_generation_of_its_own)
 {
     wr_slots slots;
-    uint32_t number;
     open_slots(&slots, 1);
-    for (uint32_t i = 1; i <= 5000; i++) {
-        wr_slot *slot = wr_slots_take(&slots, 1, &number);
-        cr_assert_eq(number, 0);
+    wr_slot *first = wr_slots_take(&slots, 1);
+    wr_slots_give(&slots, first);
+    for (uint32_t i = 2; i <= 5000; i++) {
+        wr_slot *slot = wr_slots_take(&slots, 1);
+        cr_assert(slot == first);
         cr_assert_eq(slot->shared.generation, i);
-        wr_slots_give(&slots, number);
+        wr_slots_give(&slots, slot);
         cr_assert_eq(slot->shared.generation, i + 1, "its ids are dead at once");
     }
     close_slots(&slots);
@@ -114,11 +130,10 @@ Test(slots, each_use_has_a_generation_of_its_own)
 Test(slots, a_generation_is_never_0)
 {
     wr_slots slots;
-    uint32_t number;
     open_slots(&slots, 1);
-    wr_slot *slot = wr_slots_take(&slots, 1, &number);
+    wr_slot *slot = wr_slots_take(&slots, 1);
     slot->shared.generation = UINT32_MAX;
-    wr_slots_give(&slots, number);
+    wr_slots_give(&slots, slot);
     cr_assert_eq(slot->shared.generation, 1);
     close_slots(&slots);
 }
@@ -127,65 +142,79 @@ Test(slots, a_generation_is_never_0)
 Test(slots, a_taken_slot_has_told_nobody_that_it_is_slow)
 {
     wr_slots slots;
-    uint32_t number;
     open_slots(&slots, 1);
-    wr_slot *slot = wr_slots_take(&slots, 1, &number);
-    wr_slots_give(&slots, number);
-    slot->shared.slow_told = true; /* by a thread that saw the old one alive, and came too late */
-    cr_assert(wr_slots_take(&slots, 1, &number) == slot);
-    cr_assert_not(slot->shared.slow_told);
+    wr_slot *slot = wr_slots_take(&slots, 1);
+    wr_slots_give(&slots, slot);
+    slot->shared.limit |= WR_SLOT_TOLD; /* by a thread that saw the old one alive, and came too late */
+    cr_assert(wr_slots_take(&slots, 2) == slot);
+    cr_assert_eq(slot->shared.limit, 2);
     close_slots(&slots);
 }
 
 Test(slots, without_memory_none_is_taken_and_nothing_breaks)
 {
     wr_slots slots;
-    uint32_t number;
     allocations_left = 0;
     cr_assert_eq(wr_slots_init(&slots, &heap, 100), WEIR_ENOMEM);
     wr_slots_destroy(&slots);
     allocations_left = 1;
     cr_assert_eq(wr_slots_init(&slots, &heap, 100), 0);
-    cr_assert_null(wr_slots_take(&slots, 1, &number));
+    cr_assert_null(wr_slots_take(&slots, 1));
+    cr_assert_null(wr_slots_take_shared(&slots, 1));
     cr_assert_eq(wr_slots_count(&slots), 0);
     allocations_left = -1;
-    cr_assert_not_null(wr_slots_take(&slots, 1, &number));
+    cr_assert_not_null(wr_slots_take(&slots, 1));
     close_slots(&slots);
 }
 
 /* ---- from several threads ---- */
 
-enum { THREADS = 4, HELD = 100, ROUNDS = 300 };
+enum { THREADS = 4, HELD = 50, ROUNDS = 100 };
 
 typedef struct taker {
     wr_slots *slots;
     _Atomic unsigned *holders; /* of each slot */
+    wr_slot *held[HELD];
 } taker;
 
-static void take_and_give(void *arg)
+static wr_slot *hold(_Atomic unsigned *holders, wr_slot *slot)
 {
-    taker *t = arg;
-    uint32_t numbers[HELD];
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int i = 0; i < HELD; i++) {
-            cr_assert_not_null(wr_slots_take(t->slots, 1, &numbers[i]));
-            cr_assert_eq(atomic_fetch_add(&t->holders[numbers[i]], 1), 0, "two have the same slot");
-        }
-        for (int i = 0; i < HELD; i++) {
-            atomic_fetch_sub(&t->holders[numbers[i]], 1);
-            wr_slots_give(t->slots, numbers[i]);
-        }
-    }
+    cr_assert_not_null(slot);
+    cr_assert_eq(atomic_fetch_add(&holders[slot->number], 1), 0, "two have the same slot");
+    return slot;
 }
 
-Test(slots, several_threads_take_and_give_back)
+static void give(wr_slots *slots, _Atomic unsigned *holders, wr_slot *slot)
+{
+    atomic_fetch_sub(&holders[slot->number], 1);
+    wr_slots_give(slots, slot);
+}
+
+static void take_shared(void *arg)
+{
+    taker *t = arg;
+    for (int i = 0; i < HELD; i++) t->held[i] = hold(t->holders, wr_slots_take_shared(t->slots, 1));
+}
+
+/* As the worker does, while others connect. */
+Test(slots, others_take_while_the_worker_takes_and_gives_back)
 {
     static _Atomic unsigned holders[2 * WR_SLOT_CHUNK];
+    static taker takers[THREADS];
     wr_slots slots;
     wr_thread threads[THREADS];
-    taker t = { .slots = &slots, .holders = holders };
-    open_slots(&slots, 2 * WR_SLOT_CHUNK);
-    for (int i = 0; i < THREADS; i++) cr_assert_eq(wr_thread_start(&threads[i], "taker", take_and_give, &t), 0);
-    for (int i = 0; i < THREADS; i++) wr_thread_join(&threads[i]);
+    open_slots(&slots, WR_SLOT_CHUNK);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < THREADS; i++) {
+            takers[i] = (taker){ .slots = &slots, .holders = holders };
+            cr_assert_eq(wr_thread_start(&threads[i], "taker", take_shared, &takers[i]), 0);
+        }
+        wr_slot *own[HELD];
+        for (int i = 0; i < HELD; i++) own[i] = hold(holders, wr_slots_take(&slots, 1));
+        for (int i = 0; i < HELD; i++) give(&slots, holders, own[i]);
+        for (int i = 0; i < THREADS; i++) wr_thread_join(&threads[i]);
+        for (int i = 0; i < THREADS; i++)
+            for (int j = 0; j < HELD; j++) give(&slots, holders, takers[i].held[j]);
+    }
     close_slots(&slots);
 }

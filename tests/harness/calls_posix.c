@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 static struct fault {
     _Atomic int after, times, error;
@@ -132,6 +133,21 @@ int __wrap_getaddrinfo(const char *name, const char *service, const struct addri
     return code;
 }
 
+/* Which call it is that weir makes without the C library's function for it (platform/posix/calls.h). */
+static enum call call_of(long number)
+{
+    switch (number) {
+    case SYS_accept4:
+        return CALL_ACCEPT4;
+    case SYS_close:
+        return CALL_CLOSE;
+    case SYS_sendto:
+        return CALL_SEND;
+    default:
+        return CALL_SYSCALL;
+    }
+}
+
 /* With as many arguments as there may be: those that a call does not have are not looked at. */
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
@@ -139,7 +155,7 @@ long __wrap_syscall(long number, ...)
 {
     long arguments[6];
     va_list list;
-    if (fails(CALL_SYSCALL)) return result();
+    if (fails(call_of(number))) return result();
     va_start(list, number);
     for (int i = 0; i < 6; i++) arguments[i] = va_arg(list, long);
     va_end(list);

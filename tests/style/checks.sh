@@ -5,7 +5,7 @@
 # Name and meaning of each, in the order in which they run.
 # shellcheck disable=SC2034 # used by those who source this
 checks=(
-    core_includes "core/ includes its own headers, five of platform/, and ISO C"
+    core_includes "core/ includes its own headers, those of platform/ that are for it, and ISO C"
     platform_includes "platform/ includes nothing of core/"
     outer_includes "bench/, docs/examples/ and tests/users/ include no internals"
     system_names "core/ names no operating system and no backend"
@@ -40,7 +40,7 @@ check_core_includes() {
     local iso='assert|ctype|float|inttypes|limits|math|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib'
     includes 'core/*.[ch]' |
         grep -vE ":<($iso|stdnoreturn|string)\.h>$|:<weir/[a-z_]+\.h>$|:\"core/[a-z_]+\.h\"$" |
-        grep -vE ':"platform/(cq|os|addr|memory|sim|bug)\.h"$|^core/memory\.c:[0-9]+:<jemalloc/jemalloc\.h>$' |
+        grep -vE ':"platform/(cq|os|addr|memory|hints|sim|bug)\.h"$|^core/memory\.c:[0-9]+:<jemalloc/jemalloc\.h>$' |
         sed 's/$/  core must not include this/'
 }
 
