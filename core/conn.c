@@ -298,8 +298,9 @@ void wr_conn_start(weir_conn *conn)
         return;
     }
     connector->deadline_ms = wr_conn_now_ms(conn) + dialer->timeout_ms;
-    wr_conn_set_deadline(conn, dialer->timeout_ms);
-    rearm(conn);
+    conn->deadline_ms = connector->deadline_ms;
+    conn->has_deadline = true;
+    wr_wheel_arm(&conn->worker->owner.wheel, &conn->timer, conn->worker->owner.now_ms + dialer->timeout_ms);
     if (connector->lookup)
         wr_resolver_ask(conn->worker, connector->lookup);
     else

@@ -1,5 +1,6 @@
 #include "core/connector.h"
 
+#include "core/link.h"
 #include "core/runtime.h"
 
 static const weir_dialer *dialer_of(const wr_connector *connector)
@@ -52,17 +53,15 @@ static void answered(wr_worker *worker, wr_message *message)
 static wr_lookup *make_lookup(const weir_dialer *dialer)
 {
     wr_lookup *lookup = wr_heap_alloc(&dialer->runtime->heap, sizeof *lookup);
-    if (lookup)
-        *lookup = (wr_lookup){ .answered.run = answered, .family = dialer->family, .name = dialer->name };
+    if (lookup) *lookup = (wr_lookup){ .answered.run = answered, .family = dialer->family, .name = dialer->name };
     return lookup;
 }
 
-/* Made here, on whatever thread, so that its id can be returned and a lack of memory shows. */
-static wr_connector *make(weir_dialer *dialer, wr_worker *worker, weir_link *link)
+/* Made here, on whatever thread, so that its id can be returned and a lack of memory shows. NULL: no memory. */
+static inline wr_connector *make(weir_dialer *dialer, wr_worker *worker, bool is_here)
 {
     wr_lookup *lookup = dialer->name ? make_lookup(dialer) : NULL;
     if (dialer->name && !lookup) return NULL;
-    bool is_here = wr_worker_here() == worker;
     weir_conn *conn = wr_conn_create(worker, &dialer->service, is_here ? wr_worker_memory(worker) : NULL);
     if (!conn) {
         wr_heap_free(&dialer->runtime->heap, lookup, sizeof *lookup);
@@ -70,7 +69,7 @@ static wr_connector *make(weir_dialer *dialer, wr_worker *worker, weir_link *lin
     }
     wr_connector *connector = WR_CONTAINER_OF(conn, wr_connector, conn);
     connector->message = (wr_message){ .run = arrive, .drop = arrive };
-    connector->link = link;
+    connector->link = NULL;
     connector->lookup = lookup;
     connector->step = lookup ? WEIR_STEP_RESOLVE : WEIR_STEP_CONNECT;
     connector->next_remote = connector->tried = 0;
@@ -78,10 +77,10 @@ static wr_connector *make(weir_dialer *dialer, wr_worker *worker, weir_link *lin
     return connector;
 }
 
-int wr_connector_create(wr_connector **out, weir_dialer *dialer, wr_worker *worker, weir_link *link)
+static inline int create(wr_connector **out, weir_dialer *dialer, wr_worker *worker, bool is_here)
 {
     if (!wr_runtime_admit(dialer->runtime)) return WEIR_ELIMIT;
-    wr_connector *connector = make(dialer, worker, link);
+    wr_connector *connector = make(dialer, worker, is_here);
     if (!connector) {
         wr_runtime_release(dialer->runtime);
         return WEIR_ENOMEM;
@@ -92,12 +91,32 @@ int wr_connector_create(wr_connector **out, weir_dialer *dialer, wr_worker *work
     return 0;
 }
 
-/* On its worker itself there is nowhere to go. */
-void wr_connector_launch(wr_connector *connector)
+/* On its worker itself there is nowhere to go. Elsewhere it may be gone when this returns. */
+static inline void launch(wr_connector *connector, wr_worker *worker, bool is_here)
 {
-    wr_worker *worker = connector->conn.worker;
-    if (wr_worker_here() == worker && !worker->owner.stopping)
+    if (is_here && !worker->owner.stopping)
         wr_conn_start(&connector->conn);
     else
         wr_message_post(worker, &connector->message); /* also when stopping: on_close comes from the loop */
+}
+
+int wr_connector_dial(weir_dialer *dialer, weir_conn_id *out)
+{
+    wr_worker *worker = wr_dialer_worker(dialer);
+    bool is_here = wr_worker_here() == worker;
+    wr_connector *connector;
+    int error = create(&connector, dialer, worker, is_here);
+    if (error) return error;
+    if (out) *out = weir_conn_get_id(&connector->conn);
+    launch(connector, worker, is_here);
+    return 0;
+}
+
+int wr_connector_attempt(weir_dialer *dialer, weir_link *link, wr_connector **out)
+{
+    int error = create(out, dialer, link->worker, true);
+    if (error) return error;
+    (*out)->link = link;
+    launch(*out, link->worker, true);
+    return 0;
 }

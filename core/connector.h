@@ -11,23 +11,23 @@
 #include "core/resolver.h"
 
 struct wr_connector {
-    wr_message message; /* brings the connection to its worker */
-    weir_link *link;    /* whose it is; NULL: nobody's, or the link was closed */
-    wr_lookup *lookup;  /* of its name; NULL: it has none */
-    weir_step step;     /* RESOLVE, CONNECT or OPEN: what it is at */
-    uint32_t deadline_ms; /* of the worker's clock, for all addresses together */
-    uint32_t next_remote; /* of the name's addresses */
-    uint32_t first;       /* local address that was tried */
-    uint32_t tried;       /* how many were, to this remote one */
+    wr_message message;          /* brings the connection to its worker */
+    weir_link *link;             /* whose it is; NULL: nobody's, or the link was closed */
+    wr_lookup *lookup;           /* of its name; NULL: it has none */
+    weir_step step;              /* RESOLVE, CONNECT or OPEN: what it is at */
+    uint32_t deadline_ms;        /* of the worker's clock, for all addresses together */
+    uint32_t next_remote;        /* of the name's addresses */
+    uint32_t first;              /* local address that was tried */
+    uint32_t tried;              /* how many were, to this remote one */
     _Alignas(16) weir_conn conn; /* last: its session follows it */
 };
 
-/* wr_connector_create: a connection that the dialer makes on `worker`, started by nobody yet; `link` may be NULL.
- * WEIR_ELIMIT, WEIR_ENOMEM. [any] */
-int wr_connector_create(wr_connector **out, weir_dialer *dialer, wr_worker *worker, weir_link *link);
+/* wr_connector_dial: a connection of the dialer's begins; `out` may be NULL. WEIR_ELIMIT, WEIR_ENOMEM. [any] */
+int wr_connector_dial(weir_dialer *dialer, weir_conn_id *out);
 
-/* wr_connector_launch: its connection begins; on another thread it may be gone when this returns. [any] */
-void wr_connector_launch(wr_connector *connector);
+/* wr_connector_attempt: likewise, of a link's dialer, on the link's worker, which is this one; it has not ended when
+ * this returns. WEIR_ELIMIT, WEIR_ENOMEM. [worker] */
+int wr_connector_attempt(weir_dialer *dialer, weir_link *link, wr_connector **out);
 
 /* wr_connector_of: of a connection; NULL: it was accepted. */
 static inline wr_connector *wr_connector_of(const weir_conn *conn)

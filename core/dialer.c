@@ -143,16 +143,6 @@ void wr_dialers_free(weir_runtime *runtime)
 
 /* ---- the embedder's ---- */
 
-static int dial(weir_dialer *dialer, weir_conn_id *out)
-{
-    wr_connector *connector;
-    int error = wr_connector_create(&connector, dialer, wr_dialer_worker(dialer), NULL);
-    if (error) return error;
-    if (out) *out = weir_conn_get_id(&connector->conn);
-    wr_connector_launch(connector);
-    return 0;
-}
-
 int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol *protocol,
                  const weir_connect_options *options, weir_conn_id *out)
 {
@@ -162,7 +152,7 @@ int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol
     weir_dialer *dialer = NULL;
     int error = wr_dialer_create(&dialer, runtime, address, protocol, options, &failure);
     if (!dialer) return error;
-    error = dial(dialer, out);
+    error = wr_connector_dial(dialer, out);
     wr_dialer_release(dialer);
     return error ? wr_failure_option(&failure, error, weir_strerror(error)) : 0;
 }
@@ -192,7 +182,7 @@ int weir_dialer_connect(weir_dialer *dialer, weir_conn_id *out)
 {
     if (!dialer) return WEIR_EINVAL;
     if (wr_runtime_stopping(dialer->runtime)) return WEIR_ESTOPPED;
-    return dial(dialer, out);
+    return wr_connector_dial(dialer, out);
 }
 
 void weir_dialer_destroy(weir_dialer *dialer)

@@ -77,13 +77,6 @@ static void go_on(weir_link *link)
     enter(link, WEIR_LINK_WAITING);
 }
 
-static int launch(weir_link *link)
-{
-    int error = wr_connector_create(&link->owner.attempt, link->dialer, link->worker, link);
-    if (error == 0) wr_connector_launch(link->owner.attempt);
-    return error;
-}
-
 static void set_attempts(weir_link *link, uint32_t attempts)
 {
     wr_mutex_lock(&link->lock);
@@ -94,7 +87,7 @@ static void set_attempts(weir_link *link, uint32_t attempts)
 static void attempt(weir_link *link)
 {
     set_attempts(link, link->status.attempts + 1);
-    int error = launch(link);
+    int error = wr_connector_attempt(link->dialer, link, &link->owner.attempt);
     if (error) {
         note_failure(link, WEIR_STEP_CONNECT, error, 0);
         go_on(link);

@@ -35,8 +35,8 @@ struct weir_runtime {
         _Atomic uint32_t next_local;    /* local addresses go round */
         _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
-    wr_mutex
-        lock; /* for the lists of listeners, inboxes, strands, groups, UDP ports and dialers, and for the resolver's birth */
+    wr_mutex lock; /* for the lists of listeners, inboxes, strands, groups, UDP ports and dialers, and for the
+                      resolver's birth */
     weir_listener *listeners;
     weir_inbox *inboxes;
     weir_strand *strands;

@@ -322,8 +322,9 @@ static inline void wr_cq_accept(wr_cq *cq, wr_sock listener, wr_op *op)
     cq->ops->accept(cq, listener, op);
 }
 
-/* wr_cq_connect: opens a stream. The parameters, and what they point to, are read before this returns. Its completion carries the socket, which
- * is this queue's already. No timeout: cancel it. A connection of a socket to itself is WEIR_ECONNREFUSED. [owner] */
+/* wr_cq_connect: opens a stream. The parameters, and what they point to, are read before this returns. Its completion
+ * carries the socket, which is this queue's already. No timeout: cancel it. A connection of a socket to itself is
+ * WEIR_ECONNREFUSED. [owner] */
 static inline void wr_cq_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op)
 {
     cq->ops->connect(cq, params, op);

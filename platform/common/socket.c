@@ -94,7 +94,7 @@ int wr_sockaddr_family(const wr_addr *addr)
 static bool is_same_ip(const wr_addr *a, const wr_addr *b)
 {
     if (a->family != b->family) return false;
-    return a->family == WR_FAMILY_IPV4 ? memcmp(a->ip, b->ip, 4) == 0 : memcmp(a->ip, b->ip, 16) == 0;
+    return a->family == WR_FAMILY_IPV4 ? memcmp(a->ip, b->ip, 4) == 0 : memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
 /* 0.0.0.0 and [::] leave the choice to the kernel. */

@@ -6,6 +6,7 @@
 
 #include "platform/epoll/epoll.h"
 #include "platform/error_map.h"
+#include "platform/posix/calls.h"
 #include "platform/posix/socket.h"
 
 /* On loopback the handshake is over before connect returns, and a second call says so: cheaper (0.95 of the CPU time a
@@ -24,10 +25,10 @@ static int start(int fd, const wr_connect_params *params)
 {
     struct sockaddr_storage address;
     socklen_t length = wr_sockaddr_write(&address, params->remote, params->path);
-    if (connect(fd, (struct sockaddr *)&address, length) == 0) return 0;
+    if (wr_call_connect(fd, &address, length) == 0) return 0;
     int error = errno;
     if (error == EINPROGRESS && is_loopback(params->remote)) {
-        if (connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EISCONN) return 0;
+        if (wr_call_connect(fd, &address, length) == 0 || errno == EISCONN) return 0;
         error = errno == EALREADY ? EINPROGRESS : errno;
     }
     if (error == EINTR) return EINPROGRESS; /* it goes on in the background (connect(2)) */

@@ -47,14 +47,15 @@ typedef struct weir_dialer weir_dialer;
 WEIR_API int weir_dialer_create(weir_runtime *runtime, const char *address, const weir_protocol *protocol,
                                 const weir_connect_options *options, weir_dialer **out);
 
-/* weir_dialer_connect: opens a connection, in all respects as weir_connect does: a name is looked up anew for each, local
- * addresses and workers go round. From any number of threads at once. `out` may be NULL. [any], also before the start
+/* weir_dialer_connect: opens a connection, in all respects as weir_connect does: a name is looked up anew for each,
+ * local addresses and workers go round. From any number of threads at once. `out` may be NULL. [any], also before the
+ * start
  *
  * WEIR_EINVAL: dialer is NULL. WEIR_ELIMIT: the runtime has max_connections already. WEIR_ENOMEM. WEIR_ESTOPPED. */
 WEIR_API int weir_dialer_connect(weir_dialer *dialer, weir_conn_id *out);
 
-/* weir_dialer_destroy: ends the dialer before its runtime's end. Its connections live on, those that are only connecting
- * too. Nobody may use it in a call that begins later or is not yet over. NULL is fine. [any] */
+/* weir_dialer_destroy: ends the dialer before its runtime's end. Its connections live on, those that are only
+ * connecting too. Nobody may use it in a call that begins later or is not yet over. NULL is fine. [any] */
 WEIR_API void weir_dialer_destroy(weir_dialer *dialer);
 
 #ifdef __cplusplus
