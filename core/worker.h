@@ -65,7 +65,8 @@ struct wr_worker {
     } owner;
     struct {
         _Atomic uint32_t load;          /* connections that are here or on their way, for placement */
-        _Atomic uint32_t posted;        /* by weir_post, and not yet here: against max_posts */
+        _Atomic uint64_t posts;         /* by weir_post, ever; and posts_arrived, as those who post saw it last: */
+        _Atomic uint64_t posts_seen;    /* the difference is held against max_posts */
         _Atomic uint64_t dead_sends;    /* by other threads, to connections here that had gone */
         _Atomic uint64_t refused_sends; /* likewise, at a hard limit */
         _Atomic uint64_t udp_dropped;   /* likewise, at max_queued */
@@ -74,6 +75,7 @@ struct wr_worker {
     } shared;
     wr_slots slots;
     wr_counters counters;
+    _Atomic uint64_t posts_arrived; /* of shared.posts; the worker's, so it lies apart from them */
     wr_message stop, finish;
     wr_thread thread;
 };
