@@ -86,7 +86,7 @@ static inline void destroy(weir_conn *conn)
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->slot);
-    if (dialer) wr_heap_free(&worker->runtime->heap, wr_connector_of(conn)->lookup, sizeof(wr_lookup));
+    if (dialer && dialer->name) wr_heap_free(&worker->runtime->heap, wr_connector_at(conn)->lookup, sizeof(wr_lookup));
     free_conn(conn);
     if (dialer) wr_dialer_release(dialer);
 }
@@ -192,7 +192,7 @@ void wr_conn_settle(weir_conn *conn, int error, int system_error)
 /* Its end is desired before it is there. What is in flight, a lookup or a connect, brings it when it completes. */
 static void cancel_connect(weir_conn *conn)
 {
-    wr_connector *connector = wr_connector_of(conn);
+    wr_connector *connector = wr_connector_at(conn);
     if (connector->step == WEIR_STEP_RESOLVE)
         wr_resolver_cancel(connector->lookup);
     else
@@ -204,7 +204,7 @@ static void expire_deadline(weir_conn *conn)
     conn->has_deadline = false;
     switch (conn->state) {
     case WR_CONN_CONNECTING:
-        if (!wr_connector_has_remote(wr_connector_of(conn))) wr_conn_settle(conn, WEIR_ETIMEDOUT, 0);
+        if (!wr_connector_has_remote(wr_connector_at(conn))) wr_conn_settle(conn, WEIR_ETIMEDOUT, 0);
         cancel_connect(conn);
         break;
     case WR_CONN_OPEN:
@@ -268,25 +268,25 @@ static void connect_next(weir_conn *conn)
 {
     wr_connect_params params = { .remote = &conn->peer,
                                  .path = conn->service->dialer->path,
-                                 .local = wr_connector_next_local(wr_connector_of(conn)) };
+                                 .local = wr_connector_next_local(wr_connector_at(conn)) };
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
+    if (conn->rearm && !conn->recv.settled) rearm(conn); /* on one host it is mostly over by now */
 }
 
 /* Each of a name's addresses has an equal share of the time that is left, so that one that does not answer cannot use
  * up all of it. */
 static void connect_next_remote(weir_conn *conn)
 {
-    wr_connector *connector = wr_connector_of(conn);
+    wr_connector *connector = wr_connector_at(conn);
     uint32_t left = time_left(wr_conn_now_ms(conn), connector->deadline_ms);
     wr_conn_set_deadline(conn, left / (connector->lookup->count - connector->next_remote));
-    rearm(conn);
     wr_connector_next_remote(connector);
     connect_next(conn);
 }
 
 void wr_conn_start(weir_conn *conn)
 {
-    wr_connector *connector = wr_connector_of(conn);
+    wr_connector *connector = wr_connector_at(conn);
     const weir_dialer *dialer = conn->service->dialer;
     conn->state = WR_CONN_CONNECTING;
     conn->peer = dialer->remote;
@@ -297,14 +297,14 @@ void wr_conn_start(weir_conn *conn)
         leave_worker(conn);
         return;
     }
-    connector->deadline_ms = wr_conn_now_ms(conn) + dialer->timeout_ms;
-    conn->deadline_ms = connector->deadline_ms;
-    conn->has_deadline = true;
-    wr_wheel_arm(&conn->worker->owner.wheel, &conn->timer, conn->worker->owner.now_ms + dialer->timeout_ms);
-    if (connector->lookup)
-        wr_resolver_ask(conn->worker, connector->lookup);
-    else
+    wr_conn_set_deadline(conn, dialer->timeout_ms);
+    if (!connector->lookup) {
         connect_next(conn);
+        return;
+    }
+    connector->deadline_ms = conn->deadline_ms;
+    rearm(conn);
+    wr_resolver_ask(conn->worker, connector->lookup);
 }
 
 static void never_opened(weir_conn *conn, int error, int system_error)
@@ -320,7 +320,7 @@ static void never_opened(weir_conn *conn, int error, int system_error)
 
 void wr_conn_resolved(weir_conn *conn)
 {
-    wr_connector *connector = wr_connector_of(conn);
+    wr_connector *connector = wr_connector_at(conn);
     if (conn->error != 0 || connector->lookup->error != 0) {
         never_opened(conn, connector->lookup->error, connector->lookup->system_error);
         return;
@@ -332,7 +332,7 @@ void wr_conn_resolved(weir_conn *conn)
 
 static void connected(weir_conn *conn, const wr_completion *completion)
 {
-    wr_connector *connector = wr_connector_of(conn);
+    wr_connector *connector = wr_connector_at(conn);
     if (completion->error == 0) {
         conn->sock = completion->connected;
         wr_add(&conn->worker->counters.connected, 1);

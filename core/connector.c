@@ -1,29 +1,6 @@
 #include "core/connector.h"
 
 #include "core/link.h"
-#include "core/runtime.h"
-
-static const weir_dialer *dialer_of(const wr_connector *connector)
-{
-    return connector->conn.service->dialer;
-}
-
-bool wr_connector_has_local(const wr_connector *connector)
-{
-    return connector->tried < dialer_of(connector)->local_count;
-}
-
-/* Connections begin in turn; each then goes round on its own, so that it comes to all of them. */
-const wr_addr *wr_connector_next_local(wr_connector *connector)
-{
-    const weir_dialer *dialer = dialer_of(connector);
-    if (dialer->local_count == 0) return NULL;
-    if (connector->tried == 0)
-        connector->first = atomic_fetch_add_explicit(&dialer->runtime->shared.next_local, 1, memory_order_relaxed) %
-                           dialer->local_count;
-    uint32_t turn = connector->first + connector->tried++;
-    return &dialer->locals[turn < dialer->local_count ? turn : turn - dialer->local_count];
-}
 
 bool wr_connector_has_remote(const wr_connector *connector)
 {
@@ -33,7 +10,7 @@ bool wr_connector_has_remote(const wr_connector *connector)
 void wr_connector_next_remote(wr_connector *connector)
 {
     connector->conn.peer = connector->lookup->addresses[connector->next_remote++];
-    connector->conn.peer.port = dialer_of(connector)->remote.port;
+    connector->conn.peer.port = connector->conn.service->dialer->remote.port;
     connector->tried = 0;
 }
 
@@ -68,7 +45,6 @@ static inline wr_connector *make(weir_dialer *dialer, wr_worker *worker, bool is
         return NULL;
     }
     wr_connector *connector = WR_CONTAINER_OF(conn, wr_connector, conn);
-    connector->message = (wr_message){ .run = arrive, .drop = arrive };
     connector->link = NULL;
     connector->lookup = lookup;
     connector->step = lookup ? WEIR_STEP_RESOLVE : WEIR_STEP_CONNECT;
@@ -94,10 +70,12 @@ static inline int create(wr_connector **out, weir_dialer *dialer, wr_worker *wor
 /* On its worker itself there is nowhere to go. Elsewhere it may be gone when this returns. */
 static inline void launch(wr_connector *connector, wr_worker *worker, bool is_here)
 {
-    if (is_here && !worker->owner.stopping)
+    if (is_here && !worker->owner.stopping) {
         wr_conn_start(&connector->conn);
-    else
-        wr_message_post(worker, &connector->message); /* also when stopping: on_close comes from the loop */
+        return;
+    }
+    connector->message = (wr_message){ .run = arrive, .drop = arrive };
+    wr_message_post(worker, &connector->message); /* also when stopping: on_close comes from the loop */
 }
 
 int wr_connector_dial(weir_dialer *dialer, weir_conn_id *out)

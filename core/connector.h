@@ -3,6 +3,7 @@
 #ifndef WR_CONNECTOR_H
 #define WR_CONNECTOR_H
 
+#include <assert.h>
 #include <weir/link.h>
 
 #include "core/conn.h"
@@ -29,17 +30,38 @@ int wr_connector_dial(weir_dialer *dialer, weir_conn_id *out);
  * this returns. WEIR_ELIMIT, WEIR_ENOMEM. [worker] */
 int wr_connector_attempt(weir_dialer *dialer, weir_link *link, wr_connector **out);
 
-/* wr_connector_of: of a connection; NULL: it was accepted. */
+/* wr_connector_at: of a connection that was opened. */
+static inline wr_connector *wr_connector_at(weir_conn *conn)
+{
+    assert(conn->service->dialer);
+    return WR_CONTAINER_OF(conn, wr_connector, conn);
+}
+
+/* wr_connector_of: of any connection; NULL: it was accepted. */
 static inline wr_connector *wr_connector_of(const weir_conn *conn)
 {
     return conn->service->dialer ? WR_CONTAINER_OF((uintptr_t)conn, wr_connector, conn) : NULL;
 }
 
-/* wr_connector_next_local: the local address to try next; NULL: the system chooses. [worker] */
-const wr_addr *wr_connector_next_local(wr_connector *connector);
+/* wr_connector_next_local: the local address to try next; NULL: the system chooses. Connections begin in turn; each
+ * then goes round on its own, so that it comes to all of them. [worker] */
+static inline const wr_addr *wr_connector_next_local(wr_connector *connector)
+{
+    const weir_dialer *dialer = connector->conn.service->dialer;
+    uint32_t count = dialer->local_count;
+    if (count == 0) return NULL;
+    if (connector->tried == 0)
+        connector->first =
+            atomic_fetch_add_explicit(&dialer->runtime->shared.next_local, 1, memory_order_relaxed) % count;
+    uint32_t turn = connector->first + connector->tried++;
+    return &dialer->locals[turn < count ? turn : turn - count];
+}
 
 /* wr_connector_has_local: whether there is one that has not been tried. [worker] */
-bool wr_connector_has_local(const wr_connector *connector);
+static inline bool wr_connector_has_local(const wr_connector *connector)
+{
+    return connector->tried < connector->conn.service->dialer->local_count;
+}
 
 /* wr_connector_next_remote: goes on to the next address of the name; there is one. [worker] */
 void wr_connector_next_remote(wr_connector *connector);

@@ -5,7 +5,6 @@
 
 #include "core/address.h"
 #include "core/connector.h"
-#include "core/runtime.h"
 
 enum { DEFAULT_TIMEOUT_MS = 10000, LOCAL_ADDRESSES_MAX = 65536 };
 
@@ -118,18 +117,9 @@ int wr_dialer_create(weir_dialer **out, weir_runtime *runtime, const char *addre
     return 0;
 }
 
-void wr_dialer_release(weir_dialer *dialer)
+void wr_dialer_free(weir_dialer *dialer)
 {
-    if (atomic_fetch_sub_explicit(&dialer->references, 1, memory_order_acq_rel) != 1) return;
     wr_heap_free(&dialer->runtime->heap, dialer, dialer->size);
-}
-
-wr_worker *wr_dialer_worker(const weir_dialer *dialer)
-{
-    weir_runtime *runtime = dialer->runtime;
-    if (dialer->worker) return &runtime->workers[dialer->worker - 1];
-    uint32_t next = atomic_fetch_add_explicit(&runtime->shared.next_worker, 1, memory_order_relaxed);
-    return &runtime->workers[next % runtime->worker_count];
 }
 
 void wr_dialers_free(weir_runtime *runtime)

@@ -8,8 +8,8 @@
 #include <weir/connector.h>
 
 #include "core/failure.h"
+#include "core/runtime.h"
 #include "core/service.h"
-#include "core/worker.h"
 
 struct weir_dialer {
     weir_runtime *runtime;
@@ -37,11 +37,23 @@ static inline void wr_dialer_retain(weir_dialer *dialer)
     atomic_fetch_add_explicit(&dialer->references, 1, memory_order_relaxed);
 }
 
+/* wr_dialer_free: for wr_dialer_release: nobody holds it. */
+void wr_dialer_free(weir_dialer *dialer);
+
 /* wr_dialer_release: no longer held by the caller. [any] */
-void wr_dialer_release(weir_dialer *dialer);
+static inline void wr_dialer_release(weir_dialer *dialer)
+{
+    if (atomic_fetch_sub_explicit(&dialer->references, 1, memory_order_acq_rel) == 1) wr_dialer_free(dialer);
+}
 
 /* wr_dialer_worker: the one that was asked for, or the one whose turn it is. [any] */
-wr_worker *wr_dialer_worker(const weir_dialer *dialer);
+static inline wr_worker *wr_dialer_worker(const weir_dialer *dialer)
+{
+    weir_runtime *runtime = dialer->runtime;
+    if (dialer->worker) return &runtime->workers[dialer->worker - 1];
+    uint32_t next = atomic_fetch_add_explicit(&runtime->shared.next_worker, 1, memory_order_relaxed);
+    return &runtime->workers[next % runtime->worker_count];
+}
 
 /* wr_dialers_free: the runtime's end: those that the embedder has not destroyed. */
 void wr_dialers_free(weir_runtime *runtime);

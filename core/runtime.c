@@ -56,11 +56,6 @@ void wr_log(const weir_runtime *runtime, weir_log_level level, const char *forma
 
 /* Counters that all workers share. They are touched twice a connection, never on the way of a byte. */
 
-bool wr_runtime_stopping(const weir_runtime *runtime)
-{
-    return atomic_load_explicit(&runtime->shared.stopping, memory_order_acquire);
-}
-
 uint64_t wr_runtime_draw(const weir_runtime *runtime, uint64_t bound)
 {
     return runtime->options.sim ? wr_sim_draw(runtime->options.sim->world, bound) : wr_os_random() % bound;

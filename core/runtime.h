@@ -62,7 +62,10 @@ static inline bool wr_runtime_admit(weir_runtime *runtime)
 }
 
 /* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
-bool wr_runtime_stopping(const weir_runtime *runtime);
+static inline bool wr_runtime_stopping(const weir_runtime *runtime)
+{
+    return atomic_load_explicit(&runtime->shared.stopping, memory_order_acquire);
+}
 
 /* wr_runtime_draw: a number from 0 to bound - 1, bound at least 1: the simulator's, or one that nobody can foresee.
  * [any]

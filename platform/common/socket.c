@@ -3,14 +3,8 @@
 
 #include <string.h>
 
-socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_addr *addr, const char *path)
+socklen_t wr_sockaddr_write_other(struct sockaddr_storage *out, const wr_addr *addr, const char *path)
 {
-    if (addr->family == WR_FAMILY_IPV4) {
-        struct sockaddr_in *in = (struct sockaddr_in *)out;
-        *in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(addr->port) };
-        memcpy(&in->sin_addr, addr->ip, sizeof in->sin_addr);
-        return sizeof *in;
-    }
     if (addr->family == WR_FAMILY_IPV6) {
         struct sockaddr_in6 *in = (struct sockaddr_in6 *)out;
         *in = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(addr->port) };
@@ -79,40 +73,8 @@ void wr_socket_local(wr_os_socket os, wr_addr *out)
         *out = (wr_addr){ .family = WR_FAMILY_NONE };
 }
 
-int wr_sockaddr_family(const wr_addr *addr)
+bool wr_socket_turns_out_own_peer(wr_os_socket os, const wr_connect_params *params)
 {
-    switch (addr->family) {
-    case WR_FAMILY_IPV4:
-        return AF_INET;
-    case WR_FAMILY_IPV6:
-        return AF_INET6;
-    default:
-        return AF_UNIX;
-    }
-}
-
-static bool is_same_ip(const wr_addr *a, const wr_addr *b)
-{
-    if (a->family != b->family) return false;
-    return a->family == WR_FAMILY_IPV4 ? memcmp(a->ip, b->ip, 4) == 0 : memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
-/* 0.0.0.0 and [::] leave the choice to the kernel. */
-static bool is_specific(const wr_addr *addr)
-{
-    static const uint8_t unspecified[16];
-    return memcmp(addr->ip, unspecified, sizeof addr->ip) != 0;
-}
-
-static bool cannot_be_own_peer(const wr_connect_params *params)
-{
-    return params && params->local && is_specific(params->local) && is_specific(params->remote) &&
-           !is_same_ip(params->local, params->remote);
-}
-
-bool wr_socket_is_own_peer(wr_os_socket os, const wr_connect_params *params)
-{
-    if (cannot_be_own_peer(params)) return false; /* without a system call */
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     wr_addr local, peer;
@@ -121,5 +83,5 @@ bool wr_socket_is_own_peer(wr_os_socket os, const wr_connect_params *params)
     if (params && local.port != params->remote->port) return false;
     if (getpeername(os, (struct sockaddr *)&address, &length) != 0) return false;
     wr_sockaddr_read(&peer, &address);
-    return peer.port == local.port && is_same_ip(&peer, &local);
+    return peer.port == local.port && wr_addr_is_same_ip(&peer, &local);
 }

@@ -49,7 +49,7 @@ static void succeed(wr_epoll *cq, wr_socket *s)
     wr_op *op = s->out;
     s->out = NULL;
     s->kind = WR_SOCKET_STREAM;
-    wr_epoll_finish(cq, op, 0, 0);
+    wr_done_add(&cq->owner.done, op, 0, 0);
 }
 
 void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
