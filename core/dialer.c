@@ -100,15 +100,12 @@ int wr_dialer_create(weir_dialer **out, weir_runtime *runtime, const char *addre
     int error = wr_address_parse_remote(&remote, name, address, &why);
     if (error == 0) error = refuse_options(runtime, options, &remote.addr, &local_family, &why);
     if (error) return wr_failure_option(failure, error, why);
+    if (wr_runtime_stopping(runtime)) return wr_failure_option(failure, WEIR_ESTOPPED, "the runtime is stopping");
     weir_dialer *dialer = allocate(runtime, &remote, name, options);
     if (!dialer) return wr_failure_option(failure, WEIR_ENOMEM, "out of memory");
     dialer->family = local_family;
     error = wr_service_init(&dialer->service, runtime, protocol, &why);
     dialer->service.dialer = dialer;
-    if (error == 0 && wr_runtime_stopping(runtime)) {
-        why = "the runtime is stopping";
-        error = WEIR_ESTOPPED;
-    }
     if (error) {
         wr_dialer_release(dialer);
         return wr_failure_option(failure, error, why);
