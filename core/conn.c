@@ -22,20 +22,12 @@ static size_t conn_size(const wr_service *service)
 }
 
 /* In front of a connection that was opened stands its wr_connector. */
-static size_t front_of(const wr_service *service)
-{
-    return service->dialer ? offsetof(wr_connector, conn) : 0;
-}
+enum { FRONT = offsetof(wr_connector, conn) };
 
-static size_t block_size(const wr_service *service)
+static inline void free_conn(weir_conn *conn, size_t front)
 {
-    return front_of(service) + conn_size(service);
-}
-
-static inline void free_conn(weir_conn *conn)
-{
-    size_t size = block_size(conn->service);
-    void *block = (char *)conn - front_of(conn->service);
+    size_t size = front + conn_size(conn->service);
+    void *block = (char *)conn - front;
     if (conn->service->protocol.inbox) wr_inbox_leave(conn);
     if (conn->from_heap)
         wr_heap_free(&conn->worker->runtime->heap, block, size);
@@ -59,18 +51,18 @@ static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr
                          .timer.tag = WR_TIMER_CONN };
     if (size > sizeof *conn) memset(conn + 1, 0, size - sizeof *conn);
     if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
-        free_conn(conn);
+        free_conn(conn, front);
         return NULL;
     }
     conn->slot = memory ? wr_slots_take(&worker->slots, hard_limit) : wr_slots_take_shared(&worker->slots, hard_limit);
     if (conn->slot) return conn;
-    free_conn(conn);
+    free_conn(conn, front);
     return NULL;
 }
 
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
 {
-    return create(worker, service, memory, offsetof(wr_connector, conn));
+    return create(worker, service, memory, FRONT);
 }
 
 static inline void destroy(weir_conn *conn)
@@ -86,9 +78,13 @@ static inline void destroy(weir_conn *conn)
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->slot);
-    if (dialer && dialer->name) wr_heap_free(&worker->runtime->heap, wr_connector_at(conn)->lookup, sizeof(wr_lookup));
-    free_conn(conn);
-    if (dialer) wr_dialer_release(dialer);
+    if (!dialer) {
+        free_conn(conn, 0);
+        return;
+    }
+    if (dialer->name) wr_heap_free(&worker->runtime->heap, wr_connector_at(conn)->lookup, sizeof(wr_lookup));
+    free_conn(conn, FRONT);
+    wr_dialer_release(dialer);
 }
 
 /* From here on the worker knows it, and its end is told by on_close. */
@@ -96,7 +92,7 @@ static void join_worker(weir_conn *conn)
 {
     conn->slot->owner.conn = conn;
     conn->worker->owner.connections++;
-    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, block_size(conn->service));
+    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, FRONT + conn_size(conn->service));
 }
 
 /* The end of the line: on_close, and the memory. */
@@ -114,7 +110,7 @@ static void leave_worker(weir_conn *conn)
     if (protocol->on_close) protocol->on_close(conn, reason);
     if (protocol->inbox) wr_inbox_close(conn);
     if (conn->service->listener) wr_limits_leave(&conn->service->listener->limits, &conn->peer);
-    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, block_size(conn->service));
+    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, FRONT + conn_size(conn->service));
     conn->slot->owner.conn = NULL;
     weir_link *link = connector ? connector->link : NULL;
     destroy(conn);
