@@ -24,8 +24,8 @@ static void write_spread(FILE *file, const char *name, const struct spread *spre
         fprintf(file, "\"%s\": null", name);
         return;
     }
-    fprintf(file, "\"%s\": {\"q1\": %.4f, \"median\": %.4f, \"q3\": %.4f}", name, spread->low, spread->median,
-            spread->high);
+    fprintf(file, "\"%s\": {\"least\": %.4f, \"q1\": %.4f, \"median\": %.4f, \"q3\": %.4f, \"most\": %.4f}", name,
+            spread->least, spread->low, spread->median, spread->high, spread->most);
 }
 
 static void write_usage(FILE *file, const char *name, const struct usage *usage)

@@ -115,23 +115,34 @@ static void print_operations(const struct contest *contest, const struct summary
     for (unsigned i = 0; i < contest->count; i++) print_row(contest, i, &summaries[i]);
 }
 
+static int figure_width(const struct figure *figure)
+{
+    return figure->range ? 22 : 14;
+}
+
+static void print_figure(const struct figure *figure, const struct spread *spread)
+{
+    char text[64] = "-";
+    int digits = (int)figure->digits;
+    if (spread->values > 0 && figure->range) {
+        snprintf(text, sizeof text, "%.*f (%.*f-%.*f)", digits, spread->median, digits, spread->least, digits,
+                 spread->most);
+    } else if (spread->values > 0) {
+        snprintf(text, sizeof text, "%.*f", digits, spread->median);
+    }
+    printf(" %*s", figure_width(figure), text);
+}
+
 /* The medians of what the workload alone has. */
 static void print_figures(const struct contest *contest, const struct summary *summaries)
 {
     const struct figure *figures = contest->workload->figures;
     printf("%-14s", "contender");
-    for (unsigned i = 0; figures[i].name; i++) printf(" %14s", figures[i].title);
+    for (unsigned i = 0; figures[i].name; i++) printf(" %*s", figure_width(&figures[i]), figures[i].title);
     printf("\n");
     for (unsigned which = 0; which < contest->count; which++) {
         printf("%-14s", contest->contenders[which].name);
-        for (unsigned i = 0; figures[i].name; i++) {
-            const struct spread *spread = &summaries[which].figures[i];
-            if (spread->values > 0) {
-                printf(" %14.*f", (int)figures[i].digits, spread->median);
-            } else {
-                printf(" %14s", "-");
-            }
-        }
+        for (unsigned i = 0; figures[i].name; i++) print_figure(&figures[i], &summaries[which].figures[i]);
         printf("\n");
     }
 }

@@ -36,7 +36,7 @@ static const struct peer *known_peer(const char *name, const struct workload *wo
         }
     }
     if (!peer) fail_usage("\"%.*s\" is no contender; see weir-bench --help", (int)length, name);
-    if (!workload->has(peer)) fail_usage("%s has no part in %s here", peer->name, workload->name);
+    if (!workload_has(workload, peer)) fail_usage("%s has no part in %s here", peer->name, workload->name);
     return peer;
 }
 
@@ -104,7 +104,7 @@ static void add_contenders(struct contest *contest, const char *list)
 {
     if (!list) {
         for (const struct peer *const *each = registry_peers; *each; each++) {
-            if (contest->workload->has(*each)) add_peer(contest, *each);
+            if (workload_has(contest->workload, *each)) add_peer(contest, *each);
         }
         if (contest->count == 0) fail_usage("no contender has a part in %s here", contest->workload->name);
         return;

@@ -56,7 +56,7 @@ static void answer_questions(void *data)
 static void run_server(struct side *side)
 {
     thread_start(answer_questions, side);
-    side->workload->serve(side->peer, &side->job);
+    workload_serve(side->workload, side->peer, &side->job);
     fail("the server stopped by itself");
 }
 
@@ -73,7 +73,7 @@ void side_burst(const struct driver *driver, void *state, const struct order *or
 
 static void run_driver(const struct side *side)
 {
-    const struct driver *driver = side->workload->driver(side->peer);
+    const struct driver *driver = workload_driver(side->workload, side->peer);
     void *state = driver->open(&side->job);
     static struct message message = { .kind = MESSAGE_READY };
     process_send(&message);
@@ -109,13 +109,13 @@ void side_serve_alone(const struct side *side, double seconds)
     static double limit;
     limit = seconds;
     thread_start(end_with_stdin, &limit);
-    side->workload->serve(side->peer, &side->job);
+    workload_serve(side->workload, side->peer, &side->job);
     fail("the server stopped by itself");
 }
 
 void side_drive_alone(const struct side *side, const struct order *order)
 {
-    const struct driver *driver = side->workload->driver(side->peer);
+    const struct driver *driver = workload_driver(side->workload, side->peer);
     static void *volatile state; /* there as long as the process, however that ends: what it points to is no leak */
     static struct outcome outcome;
     state = driver->open(&side->job);

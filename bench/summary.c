@@ -49,6 +49,8 @@ static struct spread spread_of_values(double *values, unsigned count)
         spread.low = value_at(values, spread.values, 0.25);
         spread.median = value_at(values, spread.values, 0.5);
         spread.high = value_at(values, spread.values, 0.75);
+        spread.least = values[0];
+        spread.most = values[spread.values - 1];
     }
     return spread;
 }

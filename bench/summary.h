@@ -7,6 +7,7 @@
 struct spread {
     unsigned values;          /* how many there are; if none, the rest means nothing */
     double low, median, high; /* quartiles */
+    double least, most;
 };
 
 /* CPU time is of the contender's process, in microseconds per operation. */

@@ -17,7 +17,11 @@ struct figure {
     const char *name;  /* in JSON */
     const char *title; /* over the column */
     unsigned digits;   /* behind the point */
+    bool range;        /* the table has the least and the most of all rounds beside the median */
 };
+
+/* The servers of a peer. */
+enum server { SERVER_NONE, SERVER_ACCEPT, SERVER_ECHO, SERVER_BROADCAST };
 
 struct workload {
     const char *name;
@@ -26,19 +30,32 @@ struct workload {
     bool contender_drives; /* the contender is the driving side */
     bool alone;            /* there is no listening side */
     bool fresh;            /* both sides begin anew for each slice, which is one burst and has no warm-up */
-    bool places;           /* a contender takes part once for each placement that it can do */
+    bool places;           /* a contender takes part once for each placement that it can do, and tells its shares */
     option_set options;    /* those of its own, beyond what every workload has */
     struct job usual;      /* what is not said by options, and is not 0 */
     unsigned least_window, most_window, least_size; /* if not 0 */
     unsigned rounds, slice_ms;                      /* if not said, and not 0: the general ones */
-    const struct figure *figures;         /* FIGURES_MAX at the most, and one without a name behind them; or NULL */
-    bool only_figures;                    /* its table has no others */
-    const char *note;                     /* under the table: what its figures are; or NULL */
-    bool (*has)(const struct peer *peer); /* can this contender take part? */
-    void (*serve)(const struct peer *peer, const struct job *job); /* the listening side; never returns */
+    const struct figure *figures; /* FIGURES_MAX at the most, and one without a name behind them; or NULL */
+    bool only_figures;            /* its table has no others */
+    const char *note;             /* under the table: what its figures are; or NULL */
+
+    /* Where the contender listens: with which of its servers, and what drives that. */
+    enum server server;
+    struct driver load;
+
+    /* Where it drives: can this contender take part, and how does it drive? */
+    bool (*has)(const struct peer *peer);
     const struct driver *(*driver)(const struct peer *peer);
-    /* One slice, from which it fills the sample but for its latencies; NULL: contest_measure. */
+
+    /* One slice, from which it fills the sample but for its latencies; NULL: the general way. */
     void (*measure)(const struct contest *contest, struct contender *contender, struct sample *out);
 };
+
+/* workload_has: can this contender take part?
+ * workload_serve: the listening side, which never returns. `peer` is NULL where that is not the contender's.
+ * workload_driver: the driving side, and `peer` likewise. */
+bool workload_has(const struct workload *workload, const struct peer *peer);
+void workload_serve(const struct workload *workload, const struct peer *peer, const struct job *job);
+const struct driver *workload_driver(const struct workload *workload, const struct peer *peer);
 
 #endif

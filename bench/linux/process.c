@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "linux/packet.h"
 #include "sides.h"
 
 enum { PROCESSES_MAX = 32, READY_MS = 30000, LAST_WORDS_MS = 100 };
@@ -26,22 +27,6 @@ static void end_all(void)
     running_count = 0;
 }
 
-static bool receive_from(int control, struct message *message)
-{
-    ssize_t got;
-    do {
-        got = recv(control, message, sizeof *message, 0);
-    } while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof *message;
-}
-
-static void send_to(int control, const struct message *message)
-{
-    /* A failure is that the other end has gone, which the next receive tells. */
-    ssize_t sent = send(control, message, sizeof *message, MSG_NOSIGNAL);
-    (void)sent;
-}
-
 /* ---- in the child ---- */
 
 static int child_control = -1;
@@ -53,12 +38,12 @@ bool process_is_child(void)
 
 bool process_receive(struct message *message)
 {
-    return receive_from(child_control, message);
+    return packet_receive(child_control, message, sizeof *message);
 }
 
 void process_send(const struct message *message)
 {
-    send_to(child_control, message);
+    packet_send(child_control, message, sizeof *message);
 }
 
 void process_run_child(int count, char **arguments)
@@ -83,7 +68,7 @@ static void run_child(int control, pid_t parent, const struct task *task)
 static void fail_for(const struct process *process, const char *words)
 {
     struct message message;
-    if (!words && receive_from((int)process->control, &message) && message.kind == MESSAGE_FAILURE) {
+    if (!words && packet_receive((int)process->control, &message, sizeof message) && message.kind == MESSAGE_FAILURE) {
         words = message.failure;
     }
     if (words) fail("%s: %s", process->name, words);
@@ -120,7 +105,7 @@ static void await(const struct process *process, struct message *message, int ti
     for (unsigned i = 0; i < running_count; i++) {
         if (waits[i].revents & (POLLHUP | POLLERR)) fail_for_cause(&running[i], NULL);
     }
-    if (!receive_from((int)process->control, message)) fail_for_cause(process, NULL);
+    if (!packet_receive((int)process->control, message, sizeof *message)) fail_for_cause(process, NULL);
     if (message->kind == MESSAGE_FAILURE) fail_for_cause(process, message->failure);
 }
 
@@ -146,7 +131,7 @@ void process_start(struct process *process, const struct task *task, struct mess
 
 void process_ask(const struct process *process, struct message *message, int timeout_ms)
 {
-    send_to((int)process->control, message);
+    packet_send((int)process->control, message, sizeof *message);
     await(process, message, timeout_ms);
 }
 

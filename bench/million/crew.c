@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "linux/packet.h"
 #include "machine.h"
 
 enum { MEMBERS_MAX = 512, ANSWER_MS = 120000 };
@@ -21,32 +22,16 @@ static struct member running[MEMBERS_MAX];
 static unsigned running_count;
 static int parent_control = -1; /* a member's end */
 
-static bool receive_from(int control, struct word *word)
-{
-    ssize_t got;
-    do {
-        got = recv(control, word, sizeof *word, 0);
-    } while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof *word;
-}
-
-static void send_to(int control, const struct word *word)
-{
-    /* A failure is that the other end has gone, which the next receive tells. */
-    ssize_t sent = send(control, word, sizeof *word, MSG_NOSIGNAL);
-    (void)sent;
-}
-
 /* ---- in a member ---- */
 
 bool crew_hear(struct word *word)
 {
-    return receive_from(parent_control, word);
+    return packet_receive(parent_control, word, sizeof *word);
 }
 
 void crew_tell(const struct word *word)
 {
-    send_to(parent_control, word);
+    packet_send(parent_control, word, sizeof *word);
 }
 
 static void last_words(const char *sentence)
@@ -97,7 +82,7 @@ void member_start(struct member *member, void (*body)(const void *data), const v
 
 void member_tell(const struct member *member, const struct word *word)
 {
-    send_to(member->control, word);
+    packet_send(member->control, word, sizeof *word);
 }
 
 void member_hear(const struct member *member, struct word *word)
@@ -108,6 +93,6 @@ void member_hear(const struct member *member, struct word *word)
         count = poll(&wait, 1, ANSWER_MS);
     } while (count < 0 && errno == EINTR);
     if (count <= 0) fail("%s did not answer within %d s", member->name, ANSWER_MS / 1000);
-    if (!receive_from(member->control, word)) fail("%s has died", member->name);
+    if (!packet_receive(member->control, word, sizeof *word)) fail("%s has died", member->name);
     if (word->kind == WORD_FAILED) fail("%s: %s", member->name, word->failure);
 }

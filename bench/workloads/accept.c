@@ -62,23 +62,6 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     }
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_accept != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_accept(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_accept = {
     .name = "accept",
     .what = "connections that the contender accepts and closes at once",
@@ -86,7 +69,6 @@ const struct workload workload_accept = {
     .options = OPTION(WINDOW) | OPTION(WORKERS),
     .usual = { .window = 64 },
     .most_window = 4096,
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ACCEPT,
+    .load = { load_open, load_burst },
 };

@@ -74,23 +74,6 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     }
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_echo != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_echo(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_accept_echo = {
     .name = "accept-echo",
     .what = "connections on which one message goes there and back",
@@ -98,7 +81,6 @@ const struct workload workload_accept_echo = {
     .options = OPTION(WINDOW) | OPTION(SIZE) | OPTION(WORKERS),
     .usual = { .window = 64, .size = 64 },
     .most_window = 4096,
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ECHO,
+    .load = { load_open, load_burst },
 };

@@ -123,23 +123,6 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     }
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_broadcast != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_broadcast(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_broadcast = {
     .name = "broadcast",
     .what = "packets that the contender sends to all members of a room",
@@ -148,7 +131,6 @@ const struct workload workload_broadcast = {
     .usual = { .window = 1, .connections = 1000, .size = 128 },
     .most_window = 64,
     .least_size = BROADCAST_LEAST,
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_BROADCAST,
+    .load = { load_open, load_burst },
 };

@@ -1,14 +1,6 @@
 /* connect: the contender opens connections as a client, a window of them in flight, and resets each as soon as it is
  * established. The listening side is a sink: it accepts, reads to the end and closes. */
-#include "net.h"
 #include "workload.h"
-
-static void sink(const struct peer *peer, const struct job *job)
-{
-    (void)peer;
-    (void)job;
-    net_sink();
-}
 
 static bool has(const struct peer *peer)
 {
@@ -29,6 +21,5 @@ const struct workload workload_connect = {
     .usual = { .window = 64 },
     .most_window = 4096,
     .has = has,
-    .serve = sink,
     .driver = driver,
 };

@@ -13,23 +13,6 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     messages_burst(state, limit, tally, NULL, NULL);
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_echo != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_echo(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_echo = {
     .name = "echo",
     .what = "messages that the contender sends back",
@@ -37,7 +20,6 @@ const struct workload workload_echo = {
     .options = OPTION(WINDOW) | OPTION(CONNECTIONS) | OPTION(SIZE) | OPTION(RATE) | OPTION(WORKERS),
     .usual = { .window = 1, .connections = 1000, .size = 64 },
     .most_window = 1024,
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ECHO,
+    .load = { load_open, load_burst },
 };

@@ -12,11 +12,11 @@ enum { OPENED, HELD, USED };                                 /* what each burst 
 enum { OWN, RESIDENT, RESIDENT_USED, KERNEL, CPU, FIGURES }; /* a connection's share, but for CPU */
 
 static const struct figure figures[] = {
-    [OWN] = { "own_bytes", "own B", 0 },
-    [RESIDENT] = { "resident_bytes", "RSS B", 0 },
-    [RESIDENT_USED] = { "resident_used_bytes", "RSS used B", 0 },
-    [KERNEL] = { "kernel_bytes", "kernel B", 0 },
-    [CPU] = { "idle_cpu_us", "idle us/s", 0 },
+    [OWN] = { "own_bytes", "own B", 0, false },
+    [RESIDENT] = { "resident_bytes", "RSS B", 0, false },
+    [RESIDENT_USED] = { "resident_used_bytes", "RSS used B", 0, false },
+    [KERNEL] = { "kernel_bytes", "kernel B", 0, false },
+    [CPU] = { "idle_cpu_us", "idle us/s", 0, false },
     [FIGURES] = { 0 },
 };
 
@@ -106,23 +106,6 @@ static void measure(const struct contest *contest, struct contender *contender, 
     out->figures[CPU] = (double)spent.cpu_ns / NS_PER_US * NS_PER_S / (double)held->elapsed_ns;
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_echo != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_echo(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_idle = {
     .name = "idle",
     .what = "memory of connections that do nothing, in a server that has just begun",
@@ -137,8 +120,7 @@ const struct workload workload_idle = {
         "Growth for each connection. own: by the library's own count, or else malloc's; RSS: of the process, before "
         "the first byte;\nused: after one message there and back; kernel: slab, of both ends. idle: CPU time of all "
         "in a second of nothing.",
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ECHO,
+    .load = { load_open, load_burst },
     .measure = measure,
 };

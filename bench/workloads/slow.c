@@ -14,7 +14,7 @@ enum { QUESTION = 16384, QUESTION_MS = 20 };
 enum { LET_GO, FIGURES };
 
 static const struct figure figures[] = {
-    [LET_GO] = { "let_go", "let go", 0 },
+    [LET_GO] = { "let_go", "let go", 0, false },
     [FIGURES] = { 0 },
 };
 
@@ -69,23 +69,6 @@ static void load_burst(void *state, const struct limit *limit, struct tally *tal
     tally->figures[LET_GO] = (double)load->let_go;
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_echo != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_echo(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_slow = {
     .name = "slow",
     .what = "messages that the contender sends back, beside clients that never read what they ask for",
@@ -99,7 +82,6 @@ const struct workload workload_slow = {
     .figures = figures,
     .note = "let go: clients that did not read, whose connections the contender ended. Their questions are in the CPU "
             "time.",
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ECHO,
+    .load = { load_open, load_burst },
 };

@@ -10,10 +10,10 @@ enum { CHURNS = 4 };
 enum { FIRST_LEAST, FIRST_MOST, CHURNED_LEAST, CHURNED_MOST, FIGURES };
 
 static const struct figure figures[] = {
-    [FIRST_LEAST] = { "first_least", "min/mean", 2 },
-    [FIRST_MOST] = { "first_most", "max/mean", 2 },
-    [CHURNED_LEAST] = { "churned_least", "churned min", 2 },
-    [CHURNED_MOST] = { "churned_most", "churned max", 2 },
+    [FIRST_LEAST] = { "first_least", "min/mean", 2, false },
+    [FIRST_MOST] = { "first_most", "max/mean", 2, false },
+    [CHURNED_LEAST] = { "churned_least", "churned min", 2, false },
+    [CHURNED_MOST] = { "churned_most", "churned max", 2, false },
     [FIGURES] = { 0 },
 };
 
@@ -99,23 +99,6 @@ static void measure(const struct contest *contest, struct contender *contender, 
     for (unsigned i = 0; i < FIGURES; i++) out->figures[i] = found[i];
 }
 
-static bool has(const struct peer *peer)
-{
-    return peer->serve_echo != NULL && peer->shares != NULL;
-}
-
-static void serve(const struct peer *peer, const struct job *job)
-{
-    peer->serve_echo(job);
-}
-
-static const struct driver *driver(const struct peer *peer)
-{
-    static const struct driver load = { load_open, load_burst };
-    (void)peer;
-    return &load;
-}
-
 const struct workload workload_split = {
     .name = "split",
     .what = "how evenly connections are spread over the contender's workers",
@@ -130,8 +113,7 @@ const struct workload workload_split = {
     .note =
         "Connections of the worker that has the fewest and of the one that has the most, to their mean; churned: after "
         "half of all\nwent and came, four times.",
-    .has = has,
-    .serve = serve,
-    .driver = driver,
+    .server = SERVER_ECHO,
+    .load = { load_open, load_burst },
     .measure = measure,
 };

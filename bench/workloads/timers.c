@@ -11,9 +11,9 @@ enum { FAR_MS = 10000, NEAR_MS = 200, SPAN_MS = 500, OPERATIONS = 3 };
 enum { ARM, REARM, FIRE, FIGURES };
 
 static const struct figure figures[] = {
-    [ARM] = { "arm_ns", "arm ns", 1 },
-    [REARM] = { "rearm_ns", "re-arm ns", 1 },
-    [FIRE] = { "fire_ns", "fire ns", 1 },
+    [ARM] = { "arm_ns", "arm ns", 1, false },
+    [REARM] = { "rearm_ns", "re-arm ns", 1, false },
+    [FIRE] = { "fire_ns", "fire ns", 1, false },
     [FIGURES] = { 0 },
 };
 
