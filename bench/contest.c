@@ -6,8 +6,9 @@
 
 #include "fail.h"
 #include "progress.h"
+#include "thread.h"
 
-enum { PATIENCE_MS = 60000 };
+enum { PATIENCE_MS = 60000, REST_MS = 1000 };
 
 static struct task task_of(const struct contest *contest, const struct contender *contender, bool drives)
 {
@@ -103,8 +104,15 @@ static void measure(const struct contest *contest, struct contender *contender, 
     histogram_merge(&contender->latency, &outcome->tally.latency);
 }
 
+/* Whoever has waited meanwhile gets his turn, and does not take it in the next slice. */
+static void rest(const struct contest *contest)
+{
+    if (contest->first) thread_sleep_ms(REST_MS);
+}
+
 static void slice(const struct contest *contest, struct contender *contender, struct sample *out)
 {
+    rest(contest);
     if (contest->workload->fresh) start(contest, contender);
     if (contest->workload->measure) {
         contest->workload->measure(contest, contender, out);

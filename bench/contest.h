@@ -36,6 +36,7 @@ struct contest {
     uint64_t slice_ns, warm_up_ns;
     bool together;
     bool awake; /* idle cores poll */
+    bool first; /* both sides go before other processes */
     struct place contender_place, other_place;
     struct contender contenders[CONTENDERS_MAX];
     unsigned count;

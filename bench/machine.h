@@ -17,6 +17,10 @@ struct machine machine_describe(void);
 struct cpus machine_cpus(void);
 void machine_enter(const struct place *place);
 
+/* machine_may_go_first: whether processes may have their cores before all others, for a second or so: what else runs,
+ * the kernel's threads among it, waits. */
+bool machine_may_go_first(void);
+
 /* machine_stay_awake: keeps idle cores polling until the process ends. False where that is not possible. Waking a
  * halted virtual core costs over 20 us, which would drown what is measured. */
 bool machine_stay_awake(void);
@@ -33,5 +37,6 @@ extern const bool machine_spreads;
 /* What a run says of how this system does these things, and of what it lacks. */
 extern const char *const machine_sharing_text; /* how two processes share a core */
 const char *machine_awake_text(bool awake);    /* what idle cores do */
+const char *machine_first_text(bool first);    /* whether other processes may take the cores */
 
 #endif

@@ -14,6 +14,7 @@ struct cpus {
 struct place {
     struct cpus cpus;
     bool shared; /* with the other side: no wake-up shall preempt, so that the two work in long turns */
+    bool first;  /* before all other processes (machine_may_go_first) */
 };
 
 static inline bool cpus_have(const struct cpus *cpus, unsigned cpu)

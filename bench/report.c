@@ -46,6 +46,7 @@ static void print_places(const struct contest *contest)
     }
     printf("%s%s; %s\n", contest->together ? ", " : "", contest->together ? machine_sharing_text : "",
            machine_awake_text(contest->awake));
+    if (contest->workload->undisturbed) printf("          %s\n", machine_first_text(contest->first));
     printf("clock     CPU time by %s\n", usage_clock_text());
 }
 

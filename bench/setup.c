@@ -171,6 +171,8 @@ void setup_contest(struct contest *contest, const struct workload *workload, con
     contest->awake = machine_stay_awake();
     struct cpus allowed = machine_cpus();
     place_sides(&allowed, cores, contest->together, &contest->contender_place, &contest->other_place);
+    contest->first = contest->workload->undisturbed && !contest->together && machine_may_go_first();
+    contest->contender_place.first = contest->other_place.first = contest->first;
 }
 
 /* The contender of a side that runs alone; NULL, and no option, where that side is not the contender's. */

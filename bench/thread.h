@@ -9,6 +9,9 @@ extern "C" {
 /* thread_start: a thread that nobody waits for. */
 void thread_start(void (*body)(void *argument), void *argument);
 
+/* thread_sleep_ms: for about so long. */
+void thread_sleep_ms(unsigned ms);
+
 /* A counting semaphore that begins at 0. */
 struct semaphore;
 

@@ -31,6 +31,7 @@ struct workload {
     bool alone;            /* there is no listening side */
     bool fresh;            /* both sides begin anew for each slice, which is one burst and has no warm-up */
     bool places;           /* a contender takes part once for each placement that it can do, and tells its shares */
+    bool undisturbed;      /* one late call counts: both sides go before other processes, where they may */
     option_set options;    /* those of its own, beyond what every workload has */
     struct job usual;      /* what is not said by options, and is not 0 */
     unsigned least_window, most_window, least_size; /* if not 0 */

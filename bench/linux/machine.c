@@ -11,6 +11,8 @@
 
 #include "fail.h"
 
+enum { PRIORITY = 40 }; /* of SCHED_FIFO: before all that has none, behind the kernel's own of that kind */
+
 _Static_assert((int)CPUS_MAX >= (int)CPU_SETSIZE, "struct cpus holds what cpu_set_t does");
 
 static void read_cpu_model(char *out, size_t size)
@@ -60,6 +62,16 @@ void machine_enter(const struct place *place)
     if (sched_setaffinity(0, sizeof set, &set) != 0) fail_system("sched_setaffinity");
     struct sched_param none = { 0 };
     if (place->shared && sched_setscheduler(0, SCHED_BATCH, &none) != 0) fail_system("SCHED_BATCH");
+    struct sched_param first = { .sched_priority = PRIORITY };
+    if (place->first && sched_setscheduler(0, SCHED_FIFO, &first) != 0) fail_system("SCHED_FIFO");
+}
+
+bool machine_may_go_first(void)
+{
+    struct sched_param first = { .sched_priority = PRIORITY }, none = { 0 };
+    if (sched_setscheduler(0, SCHED_FIFO, &first) != 0) return false;
+    if (sched_setscheduler(0, SCHED_OTHER, &none) != 0) fail_system("SCHED_OTHER");
+    return true;
 }
 
 bool machine_stay_awake(void)
@@ -92,4 +104,10 @@ const char *machine_awake_text(bool awake)
 {
     return awake ? "idle cores poll"
                  : "idle cores may halt (no access to /dev/cpu_dma_latency), so wake-ups weigh more";
+}
+
+const char *machine_first_text(bool first)
+{
+    return first ? "both sides go before other processes (SCHED_FIFO)"
+                 : "other processes may take the cores (no right to SCHED_FIFO)";
 }

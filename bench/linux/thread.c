@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "fail.h"
 
@@ -29,6 +30,12 @@ void thread_start(void (*body)(void *argument), void *argument)
     int error = pthread_create(&thread, NULL, run, start);
     if (error != 0) fail_code(error, "a thread could not be started");
     pthread_detach(thread);
+}
+
+void thread_sleep_ms(unsigned ms)
+{
+    struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+    while (nanosleep(&time, &time) != 0) continue; /* EINTR */
 }
 
 struct semaphore {

@@ -50,6 +50,12 @@ void machine_enter(const struct place *place)
     if (!SetProcessAffinityMask(GetCurrentProcess(), mask)) fail_system("SetProcessAffinityMask");
 }
 
+/* A higher class than the others' would be before them most of the time; it is not tried. */
+bool machine_may_go_first(void)
+{
+    return false;
+}
+
 bool machine_stay_awake(void)
 {
     return false;
@@ -76,4 +82,10 @@ const char *machine_awake_text(bool awake)
 {
     (void)awake;
     return "idle cores may halt (a process cannot forbid it here), so wake-ups weigh more";
+}
+
+const char *machine_first_text(bool first)
+{
+    (void)first;
+    return "other processes may take the cores";
 }

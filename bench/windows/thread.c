@@ -29,6 +29,11 @@ void thread_start(void (*body)(void *argument), void *argument)
     CloseHandle(thread);
 }
 
+void thread_sleep_ms(unsigned ms)
+{
+    Sleep(ms);
+}
+
 struct semaphore *semaphore_create(void)
 {
     HANDLE semaphore = CreateSemaphoreW(NULL, 0, LONG_MAX, NULL);

@@ -88,10 +88,11 @@ const struct workload workload_ramp = {
     .what = "connections that come and stay, from none to all, in a server that has just begun",
     .operation = "connection",
     .fresh = true,
+    .undisturbed = true,
     .options = OPTION(WINDOW) | OPTION(CONNECTIONS) | OPTION(WORKERS),
     .usual = { .window = 16, .connections = 19000 },
     .most_window = 4096,
-    .rounds = 7,
+    .rounds = 5,
     .figures = figures,
     .note =
         "Latencies are from connect() to the first byte from the server. Above, the worst is of all rounds; below, it "
