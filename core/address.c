@@ -27,13 +27,12 @@ static const char *parse_port(wr_addr *addr, const char *text)
     return NULL;
 }
 
-static const char *parse_unix(wr_endpoint *out, const char *path)
+static const char *parse_unix(wr_addr *addr, const char *path)
 {
     size_t length = strlen(path);
     if (length == 0) return "no path after unix:";
     if (length > WR_UNIX_PATH_MAX) return "the path after unix: is longer than 107 bytes";
-    out->addr.family = WR_FAMILY_UNIX;
-    memcpy(out->path, path, length);
+    addr->family = WR_FAMILY_UNIX;
     return NULL;
 }
 
@@ -74,22 +73,23 @@ static const char *parse_plain(wr_addr *addr, const char *text)
 
 int wr_address_parse(wr_endpoint *out, const char *text, const char **why)
 {
-    wr_endpoint parsed = { 0 };
-    const char *wrong;
+    wr_addr addr = { 0 };
+    const char *path = "", *wrong;
     if (!*text)
         wrong = "the address is empty";
-    else if (strncmp(text, "unix:", 5) == 0)
-        wrong = parse_unix(&parsed, text + 5);
+    else if (*text == 'u' && strncmp(text, "unix:", 5) == 0)
+        wrong = parse_unix(&addr, path = text + 5);
     else if (*text == '[')
-        wrong = parse_brackets(&parsed.addr, text + 1);
+        wrong = parse_brackets(&addr, text + 1);
     else
-        wrong = parse_plain(&parsed.addr, text);
+        wrong = parse_plain(&addr, text);
 
     if (wrong) {
         *why = wrong;
         return WEIR_EADDRESS;
     }
-    *out = parsed;
+    out->addr = addr;
+    memcpy(out->path, path, strlen(path) + 1);
     return 0;
 }
 
@@ -121,7 +121,8 @@ int wr_address_parse_remote(wr_endpoint *out, char name[WR_NAME_MAX + 1], const 
     name[0] = 0;
     int error = wr_address_parse(out, text, why);
     if (error == 0 || *why != is_a_name) return error;
-    *out = (wr_endpoint){ .addr.family = WR_FAMILY_NONE };
+    out->addr = (wr_addr){ .family = WR_FAMILY_NONE };
+    out->path[0] = 0;
     *why = parse_name(name, &out->addr.port, text);
     return *why ? WEIR_EADDRESS : 0;
 }

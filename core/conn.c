@@ -14,29 +14,35 @@
 
 _Static_assert(sizeof(weir_conn) <= 192, "an idle connection stays small");
 
+/* Without what stands in front of it. */
 static size_t conn_size(const wr_service *service)
 {
     size_t size = WR_SESSION_OFFSET + service->protocol.session_size;
     return service->protocol.inbox ? size + wr_inbox_seat_size(&service->protocol) : size;
 }
 
-static inline void free_conn(weir_conn *conn)
+/* In front of a connection that was opened stands its wr_connector. */
+enum { FRONT = offsetof(wr_connector, conn) };
+
+static inline void free_conn(weir_conn *conn, size_t front)
 {
-    size_t size = conn_size(conn->service);
+    size_t size = front + conn_size(conn->service);
+    void *block = (char *)conn - front;
     if (conn->service->protocol.inbox) wr_inbox_leave(conn);
     if (conn->from_heap)
-        wr_heap_free(&conn->worker->runtime->heap, conn, size);
+        wr_heap_free(&conn->worker->runtime->heap, block, size);
     else
-        wr_free(wr_worker_memory(conn->worker), conn, size);
+        wr_free(wr_worker_memory(conn->worker), block, size);
 }
 
-static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr_memory *memory)
+static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr_memory *memory, size_t front)
 {
     assert(worker);
     size_t size = conn_size(service);
     uint32_t hard_limit = (uint32_t)service->protocol.outbox.hard_limit;
-    weir_conn *conn = memory ? wr_alloc(memory, size) : wr_heap_alloc(&worker->runtime->heap, size);
-    if (!conn) return NULL;
+    char *block = memory ? wr_alloc(memory, front + size) : wr_heap_alloc(&worker->runtime->heap, front + size);
+    if (!block) return NULL;
+    weir_conn *conn = (weir_conn *)(void *)(block + front);
     *conn = (weir_conn){ .worker = worker,
                          .service = service,
                          .from_heap = !memory,
@@ -45,24 +51,24 @@ static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr
                          .timer.tag = WR_TIMER_CONN };
     if (size > sizeof *conn) memset(conn + 1, 0, size - sizeof *conn);
     if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
-        free_conn(conn);
+        free_conn(conn, front);
         return NULL;
     }
     conn->slot = memory ? wr_slots_take(&worker->slots, hard_limit) : wr_slots_take_shared(&worker->slots, hard_limit);
     if (conn->slot) return conn;
-    free_conn(conn);
+    free_conn(conn, front);
     return NULL;
 }
 
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
 {
-    return create(worker, service, memory);
+    return create(worker, service, memory, FRONT);
 }
 
 static inline void destroy(weir_conn *conn)
 {
     wr_worker *worker = conn->worker;
-    wr_connector *connector = conn->service->connector;
+    weir_dialer *dialer = conn->service->dialer;
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending);
     if (conn->timers) wr_alarms_drop(&conn->timers);
     if (conn->tail) wr_conn_free_tail(conn);
@@ -72,8 +78,13 @@ static inline void destroy(weir_conn *conn)
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->slot);
-    free_conn(conn);
-    if (connector) wr_connector_free(worker->runtime, connector);
+    if (!dialer) {
+        free_conn(conn, 0);
+        return;
+    }
+    if (dialer->name) wr_heap_free(&worker->runtime->heap, wr_connector_at(conn)->lookup, sizeof(wr_lookup));
+    free_conn(conn, FRONT);
+    wr_dialer_release(dialer);
 }
 
 /* From here on the worker knows it, and its end is told by on_close. */
@@ -81,7 +92,7 @@ static void join_worker(weir_conn *conn)
 {
     conn->slot->owner.conn = conn;
     conn->worker->owner.connections++;
-    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, conn_size(conn->service));
+    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, FRONT + conn_size(conn->service));
 }
 
 /* The end of the line: on_close, and the memory. */
@@ -90,7 +101,7 @@ static void leave_worker(weir_conn *conn)
     wr_worker *worker = conn->worker;
     weir_runtime *runtime = worker->runtime;
     const weir_protocol *protocol = wr_conn_protocol(conn);
-    const wr_connector *connector = conn->service->connector;
+    const wr_connector *connector = wr_connector_of(conn);
     const weir_reason reason = { conn->error, conn->error ? conn->system_error : 0 };
     weir_step step = connector ? connector->step : WEIR_STEP_NONE;
     conn->state = WR_CONN_GONE;
@@ -99,7 +110,7 @@ static void leave_worker(weir_conn *conn)
     if (protocol->on_close) protocol->on_close(conn, reason);
     if (protocol->inbox) wr_inbox_close(conn);
     if (conn->service->listener) wr_limits_leave(&conn->service->listener->limits, &conn->peer);
-    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, conn_size(conn->service));
+    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, FRONT + conn_size(conn->service));
     conn->slot->owner.conn = NULL;
     weir_link *link = connector ? connector->link : NULL;
     destroy(conn);
@@ -177,7 +188,7 @@ void wr_conn_settle(weir_conn *conn, int error, int system_error)
 /* Its end is desired before it is there. What is in flight, a lookup or a connect, brings it when it completes. */
 static void cancel_connect(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_at(conn);
     if (connector->step == WEIR_STEP_RESOLVE)
         wr_resolver_cancel(connector->lookup);
     else
@@ -189,7 +200,7 @@ static void expire_deadline(weir_conn *conn)
     conn->has_deadline = false;
     switch (conn->state) {
     case WR_CONN_CONNECTING:
-        if (!wr_connector_has_remote(conn->service->connector)) wr_conn_settle(conn, WEIR_ETIMEDOUT, 0);
+        if (!wr_connector_has_remote(wr_connector_at(conn))) wr_conn_settle(conn, WEIR_ETIMEDOUT, 0);
         cancel_connect(conn);
         break;
     case WR_CONN_OPEN:
@@ -236,7 +247,7 @@ static void open_conn(weir_conn *conn)
 
 int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer)
 {
-    weir_conn *conn = create(worker, service, wr_worker_memory(worker));
+    weir_conn *conn = create(worker, service, wr_worker_memory(worker), 0);
     if (!conn || wr_cq_adopt(worker->cq, socket, &conn->sock) != 0) {
         if (conn) destroy(conn);
         wr_cq_discard(worker->cq, socket);
@@ -251,29 +262,30 @@ int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached soc
 
 static void connect_next(weir_conn *conn)
 {
-    wr_connect_params params = { .remote = conn->service->connector->remote };
-    params.local = wr_connector_next_local(conn->worker->runtime, conn->service->connector);
+    wr_connect_params params = { .remote = &conn->peer,
+                                 .path = conn->service->dialer->path,
+                                 .local = wr_connector_next_local(wr_connector_at(conn)) };
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
+    if (conn->rearm && !conn->recv.settled) rearm(conn); /* on one host it is mostly over by now */
 }
 
 /* Each of a name's addresses has an equal share of the time that is left, so that one that does not answer cannot use
  * up all of it. */
 static void connect_next_remote(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_at(conn);
     uint32_t left = time_left(wr_conn_now_ms(conn), connector->deadline_ms);
     wr_conn_set_deadline(conn, left / (connector->lookup->count - connector->next_remote));
-    rearm(conn);
     wr_connector_next_remote(connector);
-    conn->peer = connector->remote.addr;
     connect_next(conn);
 }
 
 void wr_conn_start(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_at(conn);
+    const weir_dialer *dialer = conn->service->dialer;
     conn->state = WR_CONN_CONNECTING;
-    conn->peer = connector->remote.addr;
+    conn->peer = dialer->remote;
     join_worker(conn);
     if (conn->worker->owner.stopping) {
         wr_conn_settle(conn, WEIR_ESTOPPED, 0);
@@ -281,13 +293,14 @@ void wr_conn_start(weir_conn *conn)
         leave_worker(conn);
         return;
     }
-    connector->deadline_ms = wr_conn_now_ms(conn) + connector->timeout_ms;
-    wr_conn_set_deadline(conn, connector->timeout_ms);
-    rearm(conn);
-    if (connector->lookup)
-        wr_resolver_ask(conn->worker, connector->lookup);
-    else
+    wr_conn_set_deadline(conn, dialer->timeout_ms);
+    if (!connector->lookup) {
         connect_next(conn);
+        return;
+    }
+    connector->deadline_ms = conn->deadline_ms;
+    rearm(conn);
+    wr_resolver_ask(conn->worker, connector->lookup);
 }
 
 static void never_opened(weir_conn *conn, int error, int system_error)
@@ -303,7 +316,7 @@ static void never_opened(weir_conn *conn, int error, int system_error)
 
 void wr_conn_resolved(weir_conn *conn)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_at(conn);
     if (conn->error != 0 || connector->lookup->error != 0) {
         never_opened(conn, connector->lookup->error, connector->lookup->system_error);
         return;
@@ -315,7 +328,7 @@ void wr_conn_resolved(weir_conn *conn)
 
 static void connected(weir_conn *conn, const wr_completion *completion)
 {
-    wr_connector *connector = conn->service->connector;
+    wr_connector *connector = wr_connector_at(conn);
     if (completion->error == 0) {
         conn->sock = completion->connected;
         wr_add(&conn->worker->counters.connected, 1);

@@ -89,15 +89,16 @@ struct weir_conn {
 /* The session follows the connection, aligned for any type. */
 #define WR_SESSION_OFFSET ((sizeof(weir_conn) + 15) & ~(size_t)15)
 
-/* wr_conn_create: a connection with its session and its slot, to be started on its worker. From the worker's memory
- * there; `memory` NULL: on any other thread, from the runtime's heap. NULL: no memory, or no slot. */
+/* wr_conn_create: a connection of a dialer's, with room for its wr_connector, its session and its slot, to be started
+ * on its worker. From the worker's memory there; `memory` NULL: on any other thread, from the runtime's heap. NULL: no
+ * memory, or no slot. */
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory);
 
 /* wr_conn_accept: a connection on an accepted socket, up to its on_open. Takes the socket; WEIR_ENOMEM: it is
  * discarded. [worker] */
 int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer);
 
-/* wr_conn_start: begins to connect, by the connector of its service. [worker] */
+/* wr_conn_start: begins to connect, by its connector. [worker] */
 void wr_conn_start(weir_conn *conn);
 
 /* wr_conn_resolved: the lookup of its name has its answer. [worker] */

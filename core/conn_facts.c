@@ -3,7 +3,7 @@
 
 #include "core/address.h"
 #include "core/conn.h"
-#include "core/connector.h"
+#include "core/dialer.h"
 
 void *weir_conn_session(weir_conn *conn)
 {
@@ -34,8 +34,8 @@ unsigned weir_conn_worker(const weir_conn *conn)
 weir_address weir_conn_peer(const weir_conn *conn)
 {
     weir_address address;
-    const wr_connector *connector = conn->service->connector;
-    wr_address_format(&address, &conn->peer, connector ? connector->remote.path : NULL);
+    const weir_dialer *dialer = conn->service->dialer;
+    wr_address_format(&address, &conn->peer, dialer ? dialer->path : NULL);
     return address;
 }
 

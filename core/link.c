@@ -77,20 +77,6 @@ static void go_on(weir_link *link)
     enter(link, WEIR_LINK_WAITING);
 }
 
-static int launch(weir_link *link)
-{
-    weir_runtime *runtime = link->worker->runtime;
-    wr_connector *connector = wr_connector_copy(runtime, link->model);
-    if (!connector) return WEIR_ENOMEM;
-    connector->link = link;
-    int error = wr_connector_launch(runtime, connector, link->worker, NULL);
-    if (error)
-        wr_connector_free(runtime, connector);
-    else
-        link->owner.attempt = connector;
-    return error;
-}
-
 static void set_attempts(weir_link *link, uint32_t attempts)
 {
     wr_mutex_lock(&link->lock);
@@ -101,12 +87,12 @@ static void set_attempts(weir_link *link, uint32_t attempts)
 static void attempt(weir_link *link)
 {
     set_attempts(link, link->status.attempts + 1);
-    int error = launch(link);
+    int error = wr_connector_attempt(link->dialer, link, &link->owner.attempt);
     if (error) {
         note_failure(link, WEIR_STEP_CONNECT, error, 0);
         go_on(link);
     } else {
-        enter(link, link->model->lookup ? WEIR_LINK_RESOLVING : WEIR_LINK_CONNECTING);
+        enter(link, link->dialer->name ? WEIR_LINK_RESOLVING : WEIR_LINK_CONNECTING);
     }
 }
 
@@ -155,7 +141,7 @@ void wr_link_expire(wr_timer *timer)
 static void free_link(weir_link *link)
 {
     weir_runtime *runtime = link->worker->runtime;
-    wr_connector_free(runtime, link->model);
+    wr_dialer_release(link->dialer);
     wr_mutex_destroy(&link->lock);
     wr_heap_free(&runtime->heap, link, sizeof *link + strlen(link->address) + 1);
 }
@@ -188,7 +174,7 @@ static void finish(wr_worker *worker, wr_message *message)
     wr_connector *connector = link->owner.attempt;
     if (connector) {
         connector->link = NULL;
-        wr_conn_close(connector->conn, WEIR_ECLOSED);
+        wr_conn_close(&connector->conn, WEIR_ECLOSED);
     }
     wr_wheel_disarm(&worker->owner.wheel, &link->owner.timer);
     *link->owner.link = link->owner.next;
@@ -228,7 +214,7 @@ static void fill_options(weir_link_options *options)
     if (!options->backoff_ms_max) options->backoff_ms_max = DEFAULT_BACKOFF_MS_MAX;
     if (options->backoff_ms_max < options->backoff_ms_min) options->backoff_ms_max = options->backoff_ms_min;
     if (!options->up_after_ms) options->up_after_ms = DEFAULT_UP_AFTER_MS;
-    options->connect = (weir_connect_options){ 0 }; /* the model has all of it */
+    options->connect = (weir_connect_options){ 0 }; /* the dialer has all of it */
 }
 
 int weir_link_open(weir_runtime *runtime, const char *address, const weir_protocol *protocol,
@@ -240,18 +226,18 @@ int weir_link_open(weir_runtime *runtime, const char *address, const weir_protoc
     wr_failure failure = wr_failure_begin(options->connect.failure, "link", address);
     const char *why = out ? refuse(options) : "an argument is NULL";
     if (why) return wr_failure_option(&failure, WEIR_EINVAL, why);
-    wr_connector *model = NULL;
-    int error = wr_connector_create(&model, runtime, address, protocol, &options->connect, &failure);
-    if (!model) return error;
+    weir_dialer *dialer = NULL;
+    int error = wr_dialer_create(&dialer, runtime, address, protocol, &options->connect, &failure);
+    if (!dialer) return error;
     weir_link *link = wr_heap_alloc(&runtime->heap, sizeof *link + strlen(address) + 1);
     if (!link) {
-        wr_connector_free(runtime, model);
+        wr_dialer_release(dialer);
         return wr_failure_option(&failure, WEIR_ENOMEM, "out of memory");
     }
     *link = (weir_link){ .start = { .run = arrive, .drop = enlist },
                          .end = { .run = finish, .drop = finish },
-                         .worker = wr_connector_worker(runtime, model),
-                         .model = model,
+                         .worker = wr_dialer_worker(dialer),
+                         .dialer = dialer,
                          .options = *options,
                          .owner.timer.tag = WR_TIMER_LINK };
     fill_options(&link->options);
@@ -302,6 +288,6 @@ weir_runtime *weir_link_runtime(const weir_link *link)
 weir_link *weir_conn_link(const weir_conn *conn)
 {
     assert(wr_worker_here() == conn->worker);
-    const wr_connector *connector = conn->service->connector;
+    const wr_connector *connector = wr_connector_of(conn);
     return connector ? connector->link : NULL;
 }

@@ -1,6 +1,6 @@
 /* weir_link, inside.
  *
- * Its worker alone moves it. An attempt is a connection as weir_connect opens it, whose connector knows the link; the
+ * Its worker alone moves it. An attempt is a connection of its dialer's, whose connector knows the link; the
  * connection tells it what becomes of it. Weir_link_close only marks it and posts `end`, so nothing is freed while a
  * callback of its runs. */
 #ifndef WR_LINK_H
@@ -16,7 +16,7 @@
 struct weir_link {
     wr_message start, end;
     wr_worker *worker;
-    wr_connector *model; /* copied for each attempt */
+    weir_dialer *dialer; /* of each attempt */
     weir_link_options options;
     wr_mutex lock; /* of `status`, which the worker writes and anyone reads */
     weir_link_status status;

@@ -66,7 +66,7 @@ static void serve(wr_resolver *resolver, wr_lookup *lookup)
     wr_addr addresses[WR_LOOKUP_ADDRESSES];
     int system_error;
     enum wr_family family = lookup->family;
-    memcpy(resolver->name, lookup->name, sizeof resolver->name);
+    memcpy(resolver->name, lookup->name, strlen(lookup->name) + 1);
     resolver->current = lookup;
     wr_mutex_unlock(&resolver->lock);
     int count = wr_os_resolve(resolver->name, family, addresses, WR_LOOKUP_ADDRESSES, &system_error);

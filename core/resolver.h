@@ -24,9 +24,9 @@ struct wr_lookup {
     int error;      /* 0, or WEIR_EAI_…, WEIR_ELIMIT: max_lookups wait already, WEIR_ECANCELED, WEIR_ENOMEM */
     int system_error;
     enum wr_family family; /* which the asker wants; WR_FAMILY_NONE: any */
+    const char *name;      /* outlives it */
     unsigned count;
     wr_addr addresses[WR_LOOKUP_ADDRESSES]; /* without ports */
-    char name[WR_NAME_MAX + 1];
 };
 
 typedef struct wr_resolver wr_resolver;

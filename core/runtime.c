@@ -6,6 +6,7 @@
 #include <string.h>
 #include <weir/version.h>
 
+#include "core/dialer.h"
 #include "core/group.h"
 #include "core/inbox.h"
 #include "core/listener.h"
@@ -54,11 +55,6 @@ void wr_log(const weir_runtime *runtime, weir_log_level level, const char *forma
 }
 
 /* Counters that all workers share. They are touched twice a connection, never on the way of a byte. */
-
-bool wr_runtime_stopping(const weir_runtime *runtime)
-{
-    return atomic_load_explicit(&runtime->shared.stopping, memory_order_acquire);
-}
 
 uint64_t wr_runtime_draw(const weir_runtime *runtime, uint64_t bound)
 {
@@ -134,6 +130,7 @@ static void free_runtime(weir_runtime *runtime)
     }
     wr_groups_free(runtime);
     wr_udps_free(runtime);
+    wr_dialers_free(runtime);
     wr_heap_free(&heap, runtime->workers, runtime->worker_count * sizeof *runtime->workers);
     wr_mutex_destroy(&runtime->lock);
     wr_heap_free(&heap, runtime, sizeof *runtime);

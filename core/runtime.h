@@ -3,6 +3,7 @@
 #define WR_RUNTIME_H
 
 #include <stdatomic.h>
+#include <weir/connector.h>
 #include <weir/group.h>
 #include <weir/listener.h>
 #include <weir/runtime.h>
@@ -34,13 +35,14 @@ struct weir_runtime {
         _Atomic uint32_t next_local;    /* local addresses go round */
         _Atomic uint32_t next_strand;   /* strands that other threads post to go round */
     } shared;
-    wr_mutex
-        lock; /* for the lists of listeners, inboxes, strands, groups and UDP ports, and for the resolver's birth */
+    wr_mutex lock; /* for the lists of listeners, inboxes, strands, groups, UDP ports and dialers, and for the
+                      resolver's birth */
     weir_listener *listeners;
     weir_inbox *inboxes;
     weir_strand *strands;
     weir_group *groups;
     weir_udp *udps;
+    weir_dialer *dialers;
     wr_resolver *resolver; /* NULL: no name was looked up yet */
 };
 
@@ -60,7 +62,10 @@ static inline bool wr_runtime_admit(weir_runtime *runtime)
 }
 
 /* wr_runtime_stopping: whether weir_runtime_stop was called. [any] */
-bool wr_runtime_stopping(const weir_runtime *runtime);
+static inline bool wr_runtime_stopping(const weir_runtime *runtime)
+{
+    return atomic_load_explicit(&runtime->shared.stopping, memory_order_acquire);
+}
 
 /* wr_runtime_draw: a number from 0 to bound - 1, bound at least 1: the simulator's, or one that nobody can foresee.
  * [any]

@@ -1,9 +1,9 @@
-/* wr_service: a protocol as the embedder gave it, checked, with its defaults filled in. Of a listener, or of one
- * connection that weir_connect opened. */
+/* wr_service: a protocol as the embedder gave it, checked, with its defaults filled in. Of a listener, or of a
+ * dialer. */
 #ifndef WR_SERVICE_H
 #define WR_SERVICE_H
 
-#include <weir/conn.h>
+#include <weir/connector.h>
 
 enum {
     WR_SESSION_MAX = 1 << 20,
@@ -13,12 +13,11 @@ enum {
 };
 
 typedef struct weir_listener weir_listener;
-typedef struct wr_connector wr_connector;
 
 typedef struct wr_service {
     weir_protocol protocol;
-    weir_listener *listener; /* whose connections they are; NULL for one that was opened */
-    wr_connector *connector; /* whose connection it is; NULL for those that were accepted */
+    weir_listener *listener; /* whose connections they are; NULL for those that were opened */
+    weir_dialer *dialer;     /* which opened them; NULL for those that were accepted */
 } wr_service;
 
 /* wr_service_init: for connections of this runtime. WEIR_EINVAL, with `*why` a static sentence. */

@@ -15,7 +15,8 @@ typedef struct wr_addr {
 
 enum { WR_UNIX_PATH_MAX = 107 }; /* sun_path without its final 0: the smallest of the systems' */
 
-/* wr_endpoint: an address to bind or to connect to; the path is for WR_FAMILY_UNIX alone. */
+/* wr_endpoint: an address to bind or to connect to; the path, which ends with 0, is for WR_FAMILY_UNIX alone.
+ */
 typedef struct wr_endpoint {
     wr_addr addr;
     char path[WR_UNIX_PATH_MAX + 1];

@@ -145,6 +145,8 @@ struct wr_op {
     bool pending : 1; /* from submit to final completion */
     bool prompt : 1;  /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
                          false  after it then, and no completion follows (docs/decisions/0003) */
+    bool settled : 1; /* the backend's: it has its result, which comes out of wait without waiting: no deadline is
+                         needed for it. A backend need not say so */
 };
 
 _Static_assert(sizeof(wr_op) == sizeof(wr_op *) + 8, "a connection has three of them");
@@ -205,7 +207,8 @@ typedef struct wr_udp_params {
 } wr_udp_params;
 
 typedef struct wr_connect_params {
-    wr_endpoint remote;
+    const wr_addr *remote;
+    const char *path;     /* of WR_FAMILY_UNIX, as wr_endpoint has it */
     const wr_addr *local; /* to bind first; NULL: the system chooses. Port 0: any port */
 } wr_connect_params;
 
@@ -321,8 +324,9 @@ static inline void wr_cq_accept(wr_cq *cq, wr_sock listener, wr_op *op)
     cq->ops->accept(cq, listener, op);
 }
 
-/* wr_cq_connect: opens a stream. The parameters are read before this returns. Its completion carries the socket, which
- * is this queue's already. No timeout: cancel it. A connection of a socket to itself is WEIR_ECONNREFUSED. [owner] */
+/* wr_cq_connect: opens a stream. The parameters, and what they point to, are read before this returns. Its completion
+ * carries the socket, which is this queue's already. No timeout: cancel it. A connection of a socket to itself is
+ * WEIR_ECONNREFUSED. [owner] */
 static inline void wr_cq_connect(wr_cq *cq, const wr_connect_params *params, wr_op *op)
 {
     cq->ops->connect(cq, params, op);

@@ -125,9 +125,10 @@ struct lane {
     struct tally tally;
 };
 
-/* One connection of the window after the other. Its protocol leads from the connection back to here. */
+/* One connection of the window after the other. The data of its dialer's protocol leads from the connection back to
+ * here. */
 struct attempt {
-    weir_protocol protocol;
+    weir_dialer *dialer;
     struct lane *lane;
     uint64_t since_ns;
 };
@@ -147,14 +148,7 @@ static bool start(struct attempt *attempt)
     uint64_t now_ns = clock_ns();
     if (!tally_may_start(&lane->tally, &lane->limit, now_ns)) return false;
     attempt->since_ns = now_ns;
-    const struct client *client = lane->client;
-    weir_failure failure;
-    weir_connect_options options = { .local_addresses = client->sources,
-                                     .local_address_count = ADDRESS_SOURCES,
-                                     .worker = lane->worker + 1,
-                                     .failure = &failure };
-    int error = weir_connect(client->runtime, client->address, &attempt->protocol, &options, NULL);
-    if (error != 0) fail("weir_connect: %s", failure.error == error ? failure.text : weir_strerror(error));
+    check(weir_dialer_connect(attempt->dialer, NULL), "weir_dialer_connect");
     return true;
 }
 
@@ -184,17 +178,27 @@ static void lane_begin(weir_runtime *runtime, void *data)
     if (--lane->open == 0) semaphore_post(lane->client->lane_done);
 }
 
+static void attempt_create(struct attempt *attempt, struct lane *lane)
+{
+    const struct client *client = lane->client;
+    weir_protocol protocol = { .on_open = client_open, .on_close = client_close, .data = attempt };
+    weir_failure failure;
+    weir_connect_options options = { .local_addresses = client->sources,
+                                     .local_address_count = ADDRESS_SOURCES,
+                                     .worker = lane->worker + 1,
+                                     .failure = &failure };
+    attempt->lane = lane;
+    int error = weir_dialer_create(client->runtime, client->address, &protocol, &options, &attempt->dialer);
+    if (error != 0) fail("%s", failure.text);
+}
+
 static void lane_create(struct client *client, unsigned worker, unsigned window)
 {
     struct lane *lane = &client->lanes[worker];
     *lane = (struct lane){ .client = client, .worker = worker, .window = window };
     lane->attempts = calloc(window, sizeof lane->attempts[0]);
     if (window > 0 && !lane->attempts) fail("out of memory");
-    for (unsigned i = 0; i < window; i++) {
-        struct attempt *attempt = &lane->attempts[i];
-        attempt->lane = lane;
-        attempt->protocol = (weir_protocol){ .on_open = client_open, .on_close = client_close, .data = attempt };
-    }
+    for (unsigned i = 0; i < window; i++) attempt_create(&lane->attempts[i], lane);
 }
 
 static void *client_create(const struct job *job)

@@ -36,6 +36,7 @@ static inline void wr_done_add(wr_done *done, wr_op *op, int error, int system_e
     assert(op->pending);
     op->error = (int8_t)error;
     if (error) op->system_error = system_error;
+    op->settled = true;
     op->link.next = NULL;
     if (done->first)
         done->last->next = &op->link;
@@ -51,7 +52,7 @@ static inline wr_op *wr_done_take(wr_done *done)
     if (!link) return NULL;
     done->first = link->next;
     wr_op *op = WR_CONTAINER_OF(link, wr_op, link);
-    op->pending = false;
+    op->pending = op->settled = false;
     return op;
 }
 

@@ -3,28 +3,18 @@
 
 #include <string.h>
 
-socklen_t wr_sockaddr_write(struct sockaddr_storage *out, const wr_endpoint *endpoint)
+socklen_t wr_sockaddr_write_other(struct sockaddr_storage *out, const wr_addr *addr, const char *path)
 {
-    const wr_addr *addr = &endpoint->addr;
-    memset(out, 0, sizeof *out);
-    if (addr->family == WR_FAMILY_IPV4) {
-        struct sockaddr_in *in = (struct sockaddr_in *)out;
-        in->sin_family = AF_INET;
-        in->sin_port = htons(addr->port);
-        memcpy(&in->sin_addr, addr->ip, sizeof in->sin_addr);
-        return sizeof *in;
-    }
     if (addr->family == WR_FAMILY_IPV6) {
         struct sockaddr_in6 *in = (struct sockaddr_in6 *)out;
-        in->sin6_family = AF_INET6;
-        in->sin6_port = htons(addr->port);
+        *in = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(addr->port) };
         in->sin6_scope_id = addr->scope;
         memcpy(&in->sin6_addr, addr->ip, sizeof in->sin6_addr);
         return sizeof *in;
     }
     struct sockaddr_un *un = (struct sockaddr_un *)out;
-    un->sun_family = AF_UNIX;
-    memcpy(un->sun_path, endpoint->path, sizeof un->sun_path);
+    *un = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    memcpy(un->sun_path, path, strlen(path));
     return sizeof *un;
 }
 
@@ -83,46 +73,15 @@ void wr_socket_local(wr_os_socket os, wr_addr *out)
         *out = (wr_addr){ .family = WR_FAMILY_NONE };
 }
 
-int wr_sockaddr_family(const wr_addr *addr)
+bool wr_socket_turns_out_own_peer(wr_os_socket os, const wr_connect_params *params)
 {
-    switch (addr->family) {
-    case WR_FAMILY_IPV4:
-        return AF_INET;
-    case WR_FAMILY_IPV6:
-        return AF_INET6;
-    default:
-        return AF_UNIX;
-    }
-}
-
-static bool is_same_ip(const wr_addr *a, const wr_addr *b)
-{
-    return a->family == b->family && memcmp(a->ip, b->ip, a->family == WR_FAMILY_IPV4 ? 4 : 16) == 0;
-}
-
-/* 0.0.0.0 and [::] leave the choice to the kernel. */
-static bool is_specific(const wr_addr *addr)
-{
-    static const uint8_t unspecified[16];
-    return memcmp(addr->ip, unspecified, sizeof addr->ip) != 0;
-}
-
-static bool cannot_be_own_peer(const wr_connect_params *params)
-{
-    return params && params->local && is_specific(params->local) && is_specific(&params->remote.addr) &&
-           !is_same_ip(params->local, &params->remote.addr);
-}
-
-bool wr_socket_is_own_peer(wr_os_socket os, const wr_connect_params *params)
-{
-    if (cannot_be_own_peer(params)) return false; /* without a system call */
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     wr_addr local, peer;
     wr_socket_local(os, &local);
     if (local.family == WR_FAMILY_UNIX || local.family == WR_FAMILY_NONE) return false;
-    if (params && local.port != params->remote.addr.port) return false;
+    if (params && local.port != params->remote->port) return false;
     if (getpeername(os, (struct sockaddr *)&address, &length) != 0) return false;
     wr_sockaddr_read(&peer, &address);
-    return peer.port == local.port && is_same_ip(&peer, &local);
+    return peer.port == local.port && wr_addr_is_same_ip(&peer, &local);
 }

@@ -6,6 +6,7 @@
 
 #include "platform/epoll/epoll.h"
 #include "platform/error_map.h"
+#include "platform/posix/calls.h"
 #include "platform/posix/socket.h"
 
 /* On loopback the handshake is over before connect returns, and a second call says so: cheaper (0.95 of the CPU time a
@@ -20,14 +21,14 @@ static bool is_loopback(const wr_addr *addr)
 }
 
 /* 0, EINPROGRESS, or what failed. */
-static int start(int fd, const wr_endpoint *remote)
+static int start(int fd, const wr_connect_params *params)
 {
     struct sockaddr_storage address;
-    socklen_t length = wr_sockaddr_write(&address, remote);
-    if (connect(fd, (struct sockaddr *)&address, length) == 0) return 0;
+    socklen_t length = wr_sockaddr_write(&address, params->remote, params->path);
+    if (wr_call_connect(fd, &address, length) == 0) return 0;
     int error = errno;
-    if (error == EINPROGRESS && is_loopback(&remote->addr)) {
-        if (connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EISCONN) return 0;
+    if (error == EINPROGRESS && is_loopback(params->remote)) {
+        if (wr_call_connect(fd, &address, length) == 0 || errno == EISCONN) return 0;
         error = errno == EALREADY ? EINPROGRESS : errno;
     }
     if (error == EINTR) return EINPROGRESS; /* it goes on in the background (connect(2)) */
@@ -48,7 +49,7 @@ static void succeed(wr_epoll *cq, wr_socket *s)
     wr_op *op = s->out;
     s->out = NULL;
     s->kind = WR_SOCKET_STREAM;
-    wr_epoll_finish(cq, op, 0, 0);
+    wr_done_add(&cq->owner.done, op, 0, 0);
 }
 
 void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
@@ -69,8 +70,8 @@ void wr_epoll_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
     }
     op->slot = s->record.slot;
     s->out = op;
-    s->delays = params->remote.addr.family != WR_FAMILY_UNIX;
-    error = start(fd, &params->remote);
+    s->delays = params->remote->family != WR_FAMILY_UNIX;
+    error = start(fd, params);
     if (error == EINPROGRESS) {
         /* With all that the stream will need, so that no second call follows when it is there. */
         error = wr_epoll_register(cq, s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);

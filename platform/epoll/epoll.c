@@ -58,8 +58,8 @@ void wr_epoll_drop(wr_epoll *cq, wr_socket *s, bool reset)
     if (s->in) wr_epoll_finish(cq, s->in, WEIR_ECANCELED, 0);
     if (s->out) wr_epoll_finish(cq, s->out, WEIR_ECANCELED, 0);
     s->in = s->out = NULL; /* they have their result: a cancel that comes before it is delivered finds nothing */
-    if (s->registered) (void)epoll_ctl(cq->owner.epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
-    wr_socket_close(s->fd, reset);
+    if (s->registered && !s->was_reset) (void)epoll_ctl(cq->owner.epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+    wr_socket_close(s->fd, reset && !s->was_reset);
     wr_table_retire(&s->record);
     s->kind = WR_SOCKET_FREE;
     if (!s->queued) wr_table_recycle(&cq->owner.sockets, &s->record);

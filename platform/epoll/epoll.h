@@ -63,6 +63,7 @@ typedef struct wr_socket {
     bool writable : 1;   /* the kernel said so since the last short write */
     bool ended : 1;      /* FIN, RST or an error was announced: readable until a read says what it is. The end may
                             come in one edge with the last bytes, and is not announced again */
+    bool was_reset : 1;  /* by its peer: a read has said so */
     union {
         struct {
             uint8_t accept_row; /* listener: passes in a row that found exactly one connection */
@@ -139,7 +140,8 @@ void wr_epoll_queue(wr_epoll *cq, wr_socket *s);
 int wr_epoll_register(wr_epoll *cq, wr_socket *s, uint32_t events);
 
 /* wr_epoll_drop: takes the socket out of epoll, closes its descriptor and frees its slot. Out of epoll first: a
- * duplicate of the descriptor, in a child process for one, would keep the registration. */
+ * duplicate of the descriptor, in a child process for one, would keep the registration. Of one that its peer has reset
+ * the kernel has nothing more to report, and nobody is left to be told, which saves two system calls. */
 void wr_epoll_drop(wr_epoll *cq, wr_socket *s, bool reset);
 
 /* accept.c */

@@ -57,6 +57,7 @@ WR_COLD bool wr_epoll_recv_nothing(wr_epoll *cq, wr_socket *s, wr_completion *ou
         s->readable = s->ended = false;
         return false;
     }
+    if (!ended && error == ECONNRESET) s->was_reset = true;
     s->ended = true; /* a further recv reads again and hears the same */
     return ended ? end_recv(s, out, WEIR_EEOF, 0) : end_recv(s, out, wr_error_from_system(error), error);
 }

@@ -46,7 +46,7 @@ void wr_iocp_connect(wr_cq *base, const wr_connect_params *params, wr_op *op)
         return;
     }
     struct sockaddr_storage address;
-    int length = wr_sockaddr_write(&address, &params->remote);
+    int length = wr_sockaddr_write(&address, params->remote, params->path);
     BOOL succeeded =
         cq->owner.calls->connect_ex(socket, (struct sockaddr *)&address, length, NULL, 0, NULL, &s->out->os);
     code = succeeded ? 0 : WSAGetLastError();

@@ -49,6 +49,15 @@ static inline int wr_call_accept(int fd, struct sockaddr_storage *address, sockl
 #endif
 }
 
+static inline int wr_call_connect(int fd, const struct sockaddr_storage *address, socklen_t length)
+{
+#ifdef WR_LIBRARY_CALLS
+    return connect(fd, (const struct sockaddr *)address, length);
+#else
+    return (int)syscall(SYS_connect, fd, address, length);
+#endif
+}
+
 /* Linux has closed the descriptor even when this says EINTR. */
 static inline void wr_call_close(int fd)
 {

@@ -62,7 +62,7 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     if (!configure_listener(fd, params)) return listen_failed(out, WR_STEP_SOCKET, fd);
 
     struct sockaddr_storage address;
-    socklen_t length = wr_sockaddr_write(&address, &params->local);
+    socklen_t length = wr_sockaddr_write(&address, addr, params->local.path);
     int bound = bind(fd, (struct sockaddr *)&address, length);
     if (bound != 0 && errno == EADDRINUSE && addr->family == WR_FAMILY_UNIX) {
         if (remove_dead_unix_file(&address, length))
@@ -110,16 +110,14 @@ int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
 
 int wr_socket_open(const wr_connect_params *params, int *out)
 {
-    const wr_addr *remote = &params->remote.addr;
-    int fd = socket(wr_sockaddr_family(remote), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(wr_sockaddr_family(params->remote), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return errno;
     if (params->local) {
         /* Without this, bind takes a port for itself alone; with it, connect chooses one that is free towards this
          * peer, so each local address has its full range for every peer. */
         if (params->local->port == 0) (void)set_flag(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-        wr_endpoint local = { .addr = *params->local };
         struct sockaddr_storage address;
-        socklen_t length = wr_sockaddr_write(&address, &local);
+        socklen_t length = wr_sockaddr_write(&address, params->local, NULL);
         if (bind(fd, (struct sockaddr *)&address, length) != 0) {
             int error = errno;
             close(fd);

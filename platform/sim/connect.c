@@ -18,9 +18,9 @@ static uint16_t choose_port(wr_sim *sim, uint16_t remote_port)
 /* Both ends' addresses, or what is wrong with them. */
 static int set_addresses(wr_sim *sim, wr_sim_file *file, const wr_connect_params *params)
 {
-    file->remote = params->remote.addr;
+    file->remote = *params->remote;
     file->local = (wr_addr){ .family = file->remote.family };
-    if (file->remote.family == WR_FAMILY_UNIX) return wr_sim_has_folder(params->remote.path) ? 0 : WEIR_ENOENT;
+    if (file->remote.family == WR_FAMILY_UNIX) return wr_sim_has_folder(params->path) ? 0 : WEIR_ENOENT;
     if (wr_sim_is_any(&file->remote)) wr_sim_set_loopback(&file->remote);
     if (params->local) {
         if (wr_sim_is_foreign(params->local)) return WEIR_EADDRNOTAVAIL;
@@ -63,7 +63,7 @@ static int open_client(wr_sim_queue *queue, const wr_connect_params *params, wr_
     if (error == 0 && !wr_sim_socket_open(queue, file)) error = WEIR_ENOMEM;
     if (error == 0 && file->remote.family == WR_FAMILY_UNIX) {
         /* What the SYN looks for; the path itself is not kept. */
-        file->target = wr_sim_find_listener(sim, &file->remote, params->remote.path);
+        file->target = wr_sim_find_listener(sim, &file->remote, params->path);
         file->target_generation = file->target ? file->target->record.generation : 0;
     }
     if (error)

@@ -52,10 +52,10 @@ static int open_socket(const wr_addr *addr, SOCKET *out)
     return wr_calls_get() ? wr_socket_create(wr_sockaddr_family(addr), out) : WSAGetLastError();
 }
 
-static int bind_to(SOCKET os, const wr_endpoint *local)
+static int bind_to(SOCKET os, const wr_addr *local)
 {
     struct sockaddr_storage address;
-    socklen_t length = wr_sockaddr_write(&address, local);
+    socklen_t length = wr_sockaddr_write(&address, local, NULL);
     return bind(os, (const struct sockaddr *)&address, length);
 }
 
@@ -101,7 +101,7 @@ int wr_socket_listen(const wr_listen_params *params, wr_listen_result *out)
     int error = open_socket(addr, &os);
     if (error) return listen_failed(out, WR_STEP_SOCKET, error, INVALID_SOCKET);
     if (!configure_listener(os, params)) return listen_failed(out, WR_STEP_SOCKET, WSAGetLastError(), os);
-    if (bind_to(os, &params->local) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
+    if (bind_to(os, &params->local.addr) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
     if (listen(os, system_backlog(params->backlog)) != 0)
         return listen_failed(out, WR_STEP_LISTEN, WSAGetLastError(), os);
     wr_socket_local(os, &out->bound);
@@ -135,7 +135,6 @@ static bool configure_udp(SOCKET os, const wr_udp_params *params)
 
 int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
 {
-    const wr_endpoint local = { .addr = params->local };
     SOCKET os = INVALID_SOCKET;
     assert(!params->shared_port);
     *out = (wr_listen_result){ .step = WR_STEP_NONE };
@@ -143,7 +142,7 @@ int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
         wr_calls_get() ? create(wr_sockaddr_family(&params->local), SOCK_DGRAM, IPPROTO_UDP, &os) : WSAGetLastError();
     if (error) return listen_failed(out, WR_STEP_SOCKET, error, INVALID_SOCKET);
     if (!configure_udp(os, params)) return listen_failed(out, WR_STEP_SOCKET, WSAGetLastError(), os);
-    if (bind_to(os, &local) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
+    if (bind_to(os, &params->local) != 0) return listen_failed(out, WR_STEP_BIND, WSAGetLastError(), os);
     wr_socket_local(os, &out->bound);
     out->socket.os = (intptr_t)os;
     return 0;
@@ -153,15 +152,14 @@ int wr_socket_udp_open(const wr_udp_params *params, wr_listen_result *out)
 
 int wr_socket_open(const wr_connect_params *params, SOCKET *out)
 {
-    const wr_addr *remote = &params->remote.addr;
     SOCKET os = INVALID_SOCKET;
-    int error = open_socket(remote, &os);
+    int error = open_socket(params->remote, &os);
     if (error) return error;
-    wr_endpoint local = { .addr = { .family = remote->family } }; /* any address, any port */
-    if (params->local) local.addr = *params->local;
+    wr_addr local = { .family = params->remote->family }; /* any address, any port */
+    if (params->local) local = *params->local;
     /* A port that bind chooses is one of 16,384 for all that this host connects to, and then for nothing else; so it is
      * left for ConnectEx to choose. Before Windows 10, which has the option, the bound stays. */
-    if (local.addr.port == 0) (void)set_option(os, SOL_SOCKET, SO_REUSE_UNICASTPORT, 1);
+    if (local.port == 0) (void)set_option(os, SOL_SOCKET, SO_REUSE_UNICASTPORT, 1);
     if (bind_to(os, &local) != 0) {
         error = WSAGetLastError();
         (void)closesocket(os);

@@ -17,6 +17,22 @@ weir_conn_id connect_to(world *w, uint16_t port, const weir_connect_options *opt
     return id;
 }
 
+/* Of a dialer as of a connection, and in the same words. */
+static void refused_as_dialer(const world *w, const char *address, weir_connect_options options, int expected,
+                              const char *text)
+{
+    weir_failure failure = { .error = 1, .system_error = 77, .step = WEIR_STEP_LISTEN };
+    weir_dialer *dialer = (weir_dialer *)&failure;
+    const weir_protocol protocol = { 0 };
+    options.failure = &failure;
+    cr_expect_eq(weir_dialer_create(w->runtime, address, &protocol, &options, &dialer), expected);
+    cr_expect_eq(failure.error, expected);
+    cr_expect_eq(failure.step, WEIR_STEP_OPTIONS);
+    cr_expect_eq(failure.system_error, 0);
+    cr_expect_str_eq(failure.text, text);
+    cr_expect_null(dialer);
+}
+
 void refused_by_weir(const world *w, const char *address, weir_connect_options options, int expected, const char *word)
 {
     weir_failure failure = { .error = 1, .system_error = 77, .step = WEIR_STEP_LISTEN };
@@ -30,6 +46,7 @@ void refused_by_weir(const world *w, const char *address, weir_connect_options o
     cr_expect_eq(failure.system_error, 0);
     cr_expect_not_null(strstr(failure.text, word), "\"%s\" does not say %s", failure.text, word);
     cr_expect_eq(id, 12345, "out is touched");
+    if (expected != WEIR_ELIMIT) refused_as_dialer(w, address, options, expected, failure.text);
 }
 
 weir_address local_address(const char *text)

@@ -1,4 +1,5 @@
 /* weir_connect with names, in the simulator, where they take their time, fail, and have several addresses. */
+#include <string.h>
 #include <weir/sim.h>
 #include <weir/weir.h>
 
@@ -174,6 +175,41 @@ Test(names_sim, local_addresses_choose_the_family_of_the_name)
     connect_to(&s, "db:80", &(weir_connect_options){ .local_addresses = &local, .local_address_count = 1 });
     cr_assert_eq(weir_sim_advance(s.sim, S), 0);
     cr_assert_eq(s.reason.error, WEIR_EAI_NONAME);
+    end(&s);
+}
+
+Test(names_sim, a_dialer_looks_its_name_up_anew_for_each_connection)
+{
+    scene s = { .sim = NULL };
+    begin(&s, (weir_sim_options){ 0 });
+    const weir_protocol protocol = { .on_open = on_open, .on_close = on_close, .data = &s };
+    weir_dialer *dialer;
+    char address[] = "db.internal:80";
+    cr_assert_eq(weir_dialer_create(s.runtime, address, &protocol, NULL, &dialer), 0);
+    memset(address, 'x', sizeof address - 1);
+    static const struct {
+        const char *addresses, *peer;
+    } moves[] = { { "10.0.0.1", "10.0.0.1:80" },
+                  { "fd00::1", "[fd00::1]:80" },
+                  { NULL, "" },
+                  { "10.0.0.9 10.0.0.1", "10.0.0.1:80" } };
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned opened = s.opened, closed = s.closed;
+        cr_assert_eq(weir_sim_name(s.sim, "db.internal", moves[i].addresses), 0);
+        cr_assert_eq(weir_dialer_connect(dialer, NULL), 0);
+        cr_assert_eq(weir_dialer_connect(dialer, NULL), 0, "two at a time");
+        cr_assert_eq(weir_sim_advance(s.sim, 5 * S), 0);
+        cr_assert_eq(s.opened, opened + (moves[i].addresses ? 2 : 0));
+        cr_assert_eq(s.closed, closed + (moves[i].addresses ? 0 : 2));
+        if (moves[i].addresses)
+            cr_assert_str_eq(s.peer.text, moves[i].peer);
+        else
+            cr_assert_eq(s.reason.error, WEIR_EAI_NONAME);
+    }
+    cr_assert_eq(weir_dialer_connect(dialer, NULL), 0);
+    weir_dialer_destroy(dialer); /* while its name is being looked up */
+    cr_assert_eq(weir_sim_advance(s.sim, 5 * S), 0);
+    cr_assert_eq(s.opened, 7);
     end(&s);
 }
 

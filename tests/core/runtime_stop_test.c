@@ -341,6 +341,24 @@ Test(runtime_stop, that_overtakes_a_connect_ends_it)
     weir_runtime_destroy(runtime);
 }
 
+Test(runtime_stop, that_overtakes_a_dialer_ends_its_connection)
+{
+    stopper s = { NULL };
+    int error = 0;
+    const weir_protocol protocol = { .on_close = note_reason, .data = &error };
+    weir_runtime *runtime = make_stoppable(&s);
+    weir_dialer *dialer;
+    cr_assert_eq(weir_dialer_create(runtime, "127.0.0.1:1", &protocol, NULL, &dialer), 0);
+    s.runtime = runtime;
+    cr_assert_eq(weir_dialer_connect(dialer, NULL), 0);
+    cr_assert_null(s.runtime);
+    cr_assert_eq(error, 0, "never from inside the call");
+    cr_assert_eq(weir_dialer_connect(dialer, NULL), WEIR_ESTOPPED);
+    while (weir_poll(runtime, 0) >= 0) continue;
+    cr_assert_eq(error, WEIR_ESTOPPED);
+    weir_runtime_destroy(runtime);
+}
+
 /* ---- while all is busy ---- */
 
 typedef struct flood {

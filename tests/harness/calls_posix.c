@@ -141,6 +141,8 @@ static enum call call_of(long number)
         return CALL_ACCEPT4;
     case SYS_close:
         return CALL_CLOSE;
+    case SYS_connect:
+        return CALL_CONNECT;
     case SYS_sendto:
         return CALL_SEND;
     default:

@@ -56,6 +56,27 @@ CQ_TEST(cq_connect, tells_of_a_local_address_that_is_not_here)
     world_finish(w, listener);
 }
 
+/* The whole of its deadline may pass before that: core arms no timer for it. */
+CQ_TEST(cq_connect, that_says_it_is_settled_comes_out_of_the_next_wait_which_does_not_wait)
+{
+    wr_endpoint where;
+    wr_sock listener = world_listen_ipv4(w, &where);
+    deed connects[2] = { 0 };
+    world_connect_from(w, &no_host, &where, &connects[0]);
+    cr_assert(connects[0].op.settled, "it failed within its submit, and each of our backends says so");
+    world_connect(w, &where, &connects[1]);
+    for (int i = 0; i < 2; i++) {
+        if (!connects[i].op.settled) continue;
+        world_pump(w, WR_DEADLINE_NOW);
+        cr_assert(connects[i].done);
+        cr_assert(!connects[i].op.settled, "that ends with the completion");
+    }
+    cr_assert_eq(connects[0].error, WEIR_EADDRNOTAVAIL);
+    world_await(w, &connects[1]);
+    cr_assert_eq(connects[1].error, 0);
+    world_finish(w, listener);
+}
+
 /* A socket that is bound to the port it connects to meets itself: TCP allows that, and a program that gets it talks to
  * its own echo. */
 CQ_TEST(cq_connect, refuses_to_connect_a_socket_to_itself)

@@ -269,10 +269,14 @@ void world_accept(world *w, wr_sock listener, deed *d)
 
 void world_connect_from(world *w, const wr_addr *local, const wr_endpoint *remote, deed *d)
 {
-    wr_connect_params params = { .remote = *remote, .local = local };
+    wr_endpoint to = *remote;
+    wr_addr from = local ? *local : (wr_addr){ 0 };
+    wr_connect_params params = { .remote = &to.addr, .path = to.path, .local = local ? &from : NULL };
     begin(w, d, (wr_sock){ 0 });
     wr_cq_connect(w->cq, &params, &d->op);
-    memset(&params, 0xff, sizeof params); /* they have been read */
+    memset(&params, 0xff, sizeof params); /* they have been read, */
+    memset(&to, 0xff, sizeof to);         /* and what they pointed to */
+    memset(&from, 0xff, sizeof from);
     check_submitted(d, WR_OP_CONNECT);
 }
 

@@ -117,6 +117,30 @@ Test(epoll_calls, a_send_that_cannot_wait_for_room_ends_with_that_error)
     world_close(w);
 }
 
+/* Its peer hears no second reset, and the kernel has nothing more to report of it. */
+Test(epoll_calls, a_socket_that_its_peer_has_reset_is_closed_without_further_calls)
+{
+    world *w = open_world();
+    unsigned before = descriptors();
+    pair p = world_pair(w);
+    deed recv = { 0 }, reset = { 0 }, close = { 0 };
+    world_recv(w, p.b, &recv);
+    world_settle(w); /* registered */
+    world_end(w, p.a, true, &reset);
+    world_await(w, &recv);
+    cr_assert_eq(recv.error, WEIR_ECONNRESET);
+    call_fails(CALL_SETSOCKOPT, EINVAL, 0, CALL_FOR_EVER);
+    call_fails(CALL_EPOLL_CTL, ENOENT, 0, CALL_FOR_EVER);
+    world_end(w, p.b, true, &close);
+    world_await(w, &close);
+    cr_assert_eq(call_failures(CALL_SETSOCKOPT), 0);
+    cr_assert_eq(call_failures(CALL_EPOLL_CTL), 0);
+    call_fails(CALL_SETSOCKOPT, 0, 0, 0);
+    call_fails(CALL_EPOLL_CTL, 0, 0, 0);
+    cr_assert_eq(descriptors(), before);
+    world_close(w);
+}
+
 /* On the loopback a connect is over at once, unless it is told otherwise, twice. */
 static void connect_later(world *w, deed *connect)
 {

@@ -37,7 +37,7 @@ static wr_completion await(const wr_op *wanted)
 
 static wr_detached connect_to(const wr_addr *address, wr_sock *client)
 {
-    const wr_connect_params params = { .remote = { .addr = *address } };
+    const wr_connect_params params = { .remote = address };
     wr_cq_accept(cq, listener, &accept);
     wr_detached accepted = { 0 };
     wr_cq_connect(cq, &params, &op);

@@ -120,6 +120,17 @@ static bool may_be_full(const swarm_runtime *runtime)
     return most && (runtime->alive >= most || !runtime->s->quiet);
 }
 
+/* The connection is the only one of its dialer's, which goes at once, or with the runtime. */
+static int dial(swarm_end *end, const char *address, const weir_connect_options *options, weir_conn_id *id)
+{
+    weir_dialer *dialer;
+    int error = weir_dialer_create(end->runtime->runtime, address, &end->protocol, options, &dialer);
+    if (error) return error;
+    error = weir_dialer_connect(dialer, id);
+    if (choose(&end->s->from, 4)) weir_dialer_destroy(dialer);
+    return error;
+}
+
 static void begin_connect(swarm *s, swarm_end *end, const char *address)
 {
     swarm_runtime *runtime = end->runtime;
@@ -129,9 +140,11 @@ static void begin_connect(swarm *s, swarm_end *end, const char *address)
     add_locals(end, &target, &options, locals);
     options.worker = (uint32_t)choose(&s->from, runtime->worker_count + 1);
     weir_conn_id id;
-    int error = weir_connect(runtime->runtime, address, &end->protocol, &options, &id);
-    swarm_say(s, "end %u: weir_connect from runtime %u to %s: %s", end->number, runtime->number, address,
-              weir_error_name(error));
+    bool dials = choose(&s->from, 2);
+    int error = dials ? dial(end, address, &options, &id)
+                      : weir_connect(runtime->runtime, address, &end->protocol, &options, &id);
+    swarm_say(s, "end %u: %s from runtime %u to %s: %s", end->number, dials ? "weir_dialer_connect" : "weir_connect",
+              runtime->number, address, weir_error_name(error));
     SWARM_CHECK(s,
                 error == 0 || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]) ||
                     (error == WEIR_ELIMIT && may_be_full(runtime)) || (error == WEIR_ESTOPPED && runtime->stopping),

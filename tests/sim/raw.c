@@ -196,11 +196,12 @@ static void make_peer(swarm *s, swarm_listener *target, bool reads, unsigned vis
     end->raw = raws;
     end->target = target;
     end->format = target->format;
-    wr_connect_params params = { .local = NULL };
+    wr_endpoint remote;
     const char *why;
-    int error = wr_address_parse(&params.remote, target->address, &why);
+    int error = wr_address_parse(&remote, target->address, &why);
     SWARM_CHECK(s, error == 0, "the address %s is not understood", target->address);
-    wr_address_format(&end->remote, &params.remote.addr, params.remote.path);
+    wr_address_format(&end->remote, &remote.addr, remote.path);
+    const wr_connect_params params = { .remote = &remote.addr, .path = remote.path };
     wr_cq_connect(raws->cq, &params, &p->connect);
 }
 

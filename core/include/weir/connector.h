@@ -1,4 +1,4 @@
-/* Opening connections. */
+/* Opening connections: weir_connect for one, a weir_dialer for many to the same place. */
 #ifndef WEIR_CONNECTOR_H
 #define WEIR_CONNECTOR_H
 
@@ -35,6 +35,28 @@ typedef struct weir_connect_options {
  * runtime has max_connections already. WEIR_ENOMEM. WEIR_ESTOPPED. */
 WEIR_API int weir_connect(weir_runtime *runtime, const char *address, const weir_protocol *protocol,
                           const weir_connect_options *options, weir_conn_id *out);
+
+/* Whom to connect to and how: the arguments of weir_connect, read, checked and copied once, for whoever connects to one
+ * place again and again: a load generator, a proxy. */
+typedef struct weir_dialer weir_dialer;
+
+/* weir_dialer_create: from the same arguments as weir_connect, of which nothing is needed any more when this returns.
+ * It goes with the runtime, or earlier with weir_dialer_destroy. `options` may be NULL. [any], also before the start
+ *
+ * WEIR_EADDRESS, WEIR_EINVAL, WEIR_ENOTSUP: refused, failure.text says why. WEIR_ENOMEM. WEIR_ESTOPPED. */
+WEIR_API int weir_dialer_create(weir_runtime *runtime, const char *address, const weir_protocol *protocol,
+                                const weir_connect_options *options, weir_dialer **out);
+
+/* weir_dialer_connect: opens a connection, in all respects as weir_connect does: a name is looked up anew for each,
+ * local addresses and workers go round. From any number of threads at once. `out` may be NULL. [any], also before the
+ * start
+ *
+ * WEIR_EINVAL: dialer is NULL. WEIR_ELIMIT: the runtime has max_connections already. WEIR_ENOMEM. WEIR_ESTOPPED. */
+WEIR_API int weir_dialer_connect(weir_dialer *dialer, weir_conn_id *out);
+
+/* weir_dialer_destroy: ends the dialer before its runtime's end. Its connections live on, those that are only
+ * connecting too. Nobody may use it in a call that begins later or is not yet over. NULL is fine. [any] */
+WEIR_API void weir_dialer_destroy(weir_dialer *dialer);
 
 #ifdef __cplusplus
 }
