@@ -205,8 +205,8 @@ static void expire_deadline(weir_conn *conn)
         break;
     case WR_CONN_OPEN:
         if (conn->write_dead)
-            wr_conn_fail(conn, 0, 0); /* with the reason of the send that failed */
-        else if (conn->held)          /* its first message may have come; it is not its fault that nobody looks */
+            wr_conn_fail(conn, 0, 0);       /* with the reason of the send that failed */
+        else if (conn->held || conn->owing) /* its first message may have come, and nobody looks */
             wr_conn_set_deadline(conn, wr_conn_protocol(conn)->handshake_timeout_ms);
         else
             wr_conn_close(conn, WEIR_EHANDSHAKE);
@@ -226,7 +226,7 @@ void wr_conn_expire(weir_conn *conn)
         wr_conn_close(conn, WEIR_EIDLE);
     if (conn->state <= WR_CONN_OPEN && conn->slow &&
         time_left(now, conn->slow_ms + protocol->outbox.soft_limit_ms) == 0)
-        wr_conn_apply_slow_policy(conn);
+        wr_conn_expire_slow(conn);
     if (conn->state != WR_CONN_GONE && !WR_BUG(timer_not_rearmed)) rearm(conn);
 }
 

@@ -70,6 +70,7 @@ struct weir_conn {
         struct {
             bool paused : 1;
             bool held : 1;    /* paused as well, by an inbox without room */
+            bool owing : 1;   /* and by WEIR_SLOW_PAUSE, until its peer has read more of what it is owed */
             bool stashed : 1; /* the tail may hold whole frames */
         };
         uint8_t deaf; /* not 0: no message is delivered now */
@@ -152,10 +153,11 @@ static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
     return (uint32_t)conn->worker->owner.now_ms;
 }
 
-/* wr_conn_is_paused: by the embedder or by a full inbox: what has come is not delivered, and no more is read. */
+/* wr_conn_is_paused: by the embedder, by a full inbox, or by its own peer, who does not read: what has come is not
+ * delivered, and no more is read. */
 static inline bool wr_conn_is_paused(const weir_conn *conn)
 {
-    return conn->paused || conn->held;
+    return conn->paused || conn->held || conn->owing;
 }
 
 static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)
@@ -186,6 +188,10 @@ static inline void wr_conn_leave_groups(weir_conn *conn)
 /* wr_conn_received: its recv has completed: delivers what is whole, keeps the rest. [worker] */
 void wr_conn_received(weir_conn *conn, const wr_completion *completion);
 
+/* wr_conn_hear: what kept it from being heard, other than weir_conn_pause, is over; the end of the pass goes on with
+ * it, if nothing else does. [worker] */
+void wr_conn_hear(weir_conn *conn);
+
 /* wr_conn_unstash: delivers what had come while the connection was paused. [worker] */
 void wr_conn_unstash(weir_conn *conn);
 
@@ -206,7 +212,9 @@ void wr_conn_reconcile(weir_conn *conn);
 /* wr_conn_sent: the completion of the send in flight has come. [worker] */
 void wr_conn_sent(weir_conn *conn, int error, int system_error);
 
-/* wr_conn_apply_slow_policy: it has been over its limits for too long, or a send did not fit. [worker] */
+/* wr_conn_apply_slow_policy: a send did not fit its limits; wr_conn_expire_slow: it has been over the soft one for its
+ * time. [worker] */
 void wr_conn_apply_slow_policy(weir_conn *conn);
+void wr_conn_expire_slow(weir_conn *conn);
 
 #endif

@@ -193,14 +193,9 @@ static void hold(weir_conn *conn)
 /* What it has brought already comes first, and may fill the inbox: then it is held again, behind the others. */
 static void resume(weir_conn *conn)
 {
-    uint32_t handshake_ms = wr_conn_protocol(conn)->handshake_timeout_ms;
     unhold(conn);
-    if (handshake_ms && !conn->got_message && conn->state == WR_CONN_OPEN && !conn->write_dead)
-        wr_conn_set_deadline(conn, handshake_ms);
-    conn->received_ms = wr_conn_now_ms(conn);
-    conn->rearm = true;
-    wr_conn_touch(conn);
-    if (conn->stashed && !conn->paused && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
+    wr_conn_hear(conn);
+    if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
 }
 
 static void resume_held(wr_worker *worker, wr_message *message)

@@ -200,6 +200,21 @@ void wr_conn_unstash(weir_conn *conn)
     free_tail(conn, stash);
 }
 
+static void restart_idle_deadline(weir_conn *conn)
+{
+    conn->received_ms = wr_conn_now_ms(conn);
+    conn->rearm = true;
+    wr_conn_touch(conn);
+}
+
+void wr_conn_hear(weir_conn *conn)
+{
+    uint32_t handshake_ms = wr_conn_protocol(conn)->handshake_timeout_ms;
+    bool awaits_first = !conn->got_message && conn->state == WR_CONN_OPEN && !conn->write_dead && !conn->end_told;
+    if (handshake_ms && awaits_first) wr_conn_set_deadline(conn, handshake_ms);
+    restart_idle_deadline(conn);
+}
+
 void weir_conn_pause(weir_conn *conn)
 {
     assert(wr_worker_here() == conn->worker);
@@ -211,7 +226,5 @@ void weir_conn_resume(weir_conn *conn)
     assert(wr_worker_here() == conn->worker);
     if (conn->state != WR_CONN_OPEN || !conn->paused) return;
     conn->paused = false;
-    conn->received_ms = wr_conn_now_ms(conn);
-    conn->rearm = true;
-    wr_conn_touch(conn);
+    restart_idle_deadline(conn);
 }

@@ -28,6 +28,7 @@ void wr_conn_apply_slow_policy(weir_conn *conn)
         return; /* it is ending, perhaps flushing: another thread's sends must not cut that */
     switch (wr_conn_protocol(conn)->outbox.policy) {
     case WEIR_SLOW_DISCONNECT:
+    case WEIR_SLOW_PAUSE:
         wr_conn_fail(conn, WEIR_ESLOW, 0);
         break;
     case WEIR_SLOW_DROP_NEWEST:
@@ -42,11 +43,17 @@ void wr_conn_apply_slow_policy(weir_conn *conn)
 /* Above the soft limit the clock runs; back under it everything about slowness is forgotten. */
 WR_COLD static void cross_soft_limit(weir_conn *conn, bool is_over)
 {
+    bool was_owing = conn->owing;
     conn->slow = is_over;
     conn->dropping = conn->slow_told = false;
-    if (!is_over) return;
-    conn->slow_ms = wr_conn_now_ms(conn);
-    conn->rearm = true;
+    conn->owing = is_over && wr_conn_protocol(conn)->outbox.policy == WEIR_SLOW_PAUSE;
+    if (is_over) {
+        conn->slow_ms = wr_conn_now_ms(conn);
+        conn->rearm = true;
+    } else if (was_owing) {
+        if (WR_BUG(owing_for_ever)) conn->owing = true;
+        wr_conn_hear(conn);
+    }
 }
 
 static inline void note_soft_limit(weir_conn *conn, bool is_over)
@@ -54,9 +61,19 @@ static inline void note_soft_limit(weir_conn *conn, bool is_over)
     if (is_over != conn->slow) cross_soft_limit(conn, is_over);
 }
 
-static void watch_soft_limit(weir_conn *conn)
+/* What other threads have queued counts, but nothing tells when it goes another way than through the outbox: it is
+ * dropped, was meant for a connection that has gone, or found no memory. So an empty outbox is never over its limit;
+ * any other has a send coming to its end, which looks again. */
+WR_COLD static void watch_soft_limit(weir_conn *conn)
 {
-    note_soft_limit(conn, wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit);
+    bool is_over = conn->outbox.bytes > 0 && wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
+    note_soft_limit(conn, is_over);
+}
+
+void wr_conn_expire_slow(weir_conn *conn)
+{
+    watch_soft_limit(conn);
+    if (conn->slow) wr_conn_apply_slow_policy(conn);
 }
 
 /* It is over its limit with that, or drops what is new. */
@@ -137,7 +154,7 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
     uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments);
     wr_sub(&conn->worker->counters.queued, dropped);
     conn->write_dead = true;
-    conn->slow = false;
+    note_soft_limit(conn, false);
     wr_conn_leave_groups(conn);
     if (conn->state != WR_CONN_OPEN) return; /* it has its reason and its deadline */
     if (conn->end_told) {                    /* nothing can come any more, so nothing would find out */

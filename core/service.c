@@ -21,7 +21,7 @@ static const char *refuse(const weir_protocol *protocol)
     if (protocol->outbox.soft_limit > WR_OUTBOX_MAX) return "outbox.soft_limit is over 1 GiB";
     if (protocol->outbox.hard_limit > WR_OUTBOX_MAX) return "outbox.hard_limit is over 1 GiB";
     if (protocol->outbox.soft_limit_ms > WR_TIMEOUT_MAX) return "outbox.soft_limit_ms is over 2^30";
-    if ((unsigned)protocol->outbox.policy > WEIR_SLOW_NOTIFY) return "outbox.policy is no weir_slow_policy";
+    if ((unsigned)protocol->outbox.policy > WEIR_SLOW_PAUSE) return "outbox.policy is no weir_slow_policy";
     if (protocol->outbox.policy == WEIR_SLOW_NOTIFY && !protocol->on_slow)
         return "outbox.policy is WEIR_SLOW_NOTIFY, but there is no on_slow";
     return NULL;

@@ -21,6 +21,7 @@
     X(listener_dies, "a listener that paused for want of a descriptor does not accept again")          \
     X(limit_leaks, "a connection that never opened keeps its place under its listener's limits")       \
     X(fin_after_failed_send, "a connection whose send failed is closed as if all had been sent")       \
+    X(owing_for_ever, "a connection that was paused because its peer did not read is not heard again") \
     X(group_overtakes, "a send to a group in a callback overtakes one that is on its way")             \
     X(group_misses_added, "who was added to a group by its id does not get what is sent right then")   \
     X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")     \

@@ -54,9 +54,12 @@ static void echo_message(weir_conn *conn, const void *bytes, size_t size)
     weir_send(conn, bytes, size);
 }
 
+/* Reads no more from a peer that does not read: the others, too, keep up to one read of 64 KiB for it, and let nobody
+ * go. */
 static void serve_echo(const struct job *job)
 {
-    serve(job, &(weir_protocol){ .on_message = echo_message }, NULL);
+    const weir_outbox_options patient = { .policy = WEIR_SLOW_PAUSE, .soft_limit = 65536, .soft_limit_ms = 3600000 };
+    serve(job, &(weir_protocol){ .on_message = echo_message, .outbox = patient }, NULL);
 }
 
 static weir_group *room;

@@ -23,6 +23,7 @@ static const char *const slow_policies[] = {
     [WEIR_SLOW_DISCONNECT] = "disconnect",
     [WEIR_SLOW_DROP_NEWEST] = "drop",
     [WEIR_SLOW_NOTIFY] = "notify",
+    [WEIR_SLOW_PAUSE] = "pause",
     NULL,
 };
 

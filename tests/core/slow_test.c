@@ -1,4 +1,5 @@
-/* A peer that reads more slowly than it is sent to: what is held for it, and the three policies. */
+/* A peer that reads more slowly than it is sent to: what is held for it, and the policies; of
+ * WEIR_SLOW_PAUSE: slow_pause_test.c. */
 #include <stdlib.h>
 
 #include "core/outbox.h"

@@ -1,6 +1,7 @@
 /* weir's callbacks: the order in which they may come, and what is done in them. */
 #include <string.h>
 
+#include "core/conn.h"
 #include "sim/swarm.h"
 
 typedef struct swarm_session {
@@ -223,9 +224,18 @@ void callback_close(swarm_end *end)
 static void check_handshake(const swarm_end *end)
 {
     uint64_t timeout_ns = end->protocol.handshake_timeout_ms * SWARM_MS;
-    if (end->has_message || timeout_ns == 0 || end->runtime->manual) return;
+    if (end->has_message || timeout_ns == 0 || end->runtime->manual || end_may_be_unheard(end)) return;
     SWARM_CHECK(end->s, swarm_now(end->s) <= end->opened_ns + timeout_ns + 3 * SWARM_MS,
                 "end %u gets its first message after its handshake deadline", end->number);
+}
+
+/* WEIR_SLOW_PAUSE: what other threads have queued counts only from when its worker comes to it, so this looks at the
+ * outbox itself. */
+static void check_paused(const swarm_end *end)
+{
+    SWARM_CHECK(end->s, !end_may_be_unheard(end) || end->conn->outbox.bytes <= end->protocol.outbox.soft_limit,
+                "end %u gets a message, and owes its peer %u bytes, over the soft limit of %" PRIu64, end->number,
+                end->conn->outbox.bytes, (uint64_t)end->protocol.outbox.soft_limit);
 }
 
 /* The first of another runtime's, and each of a visitor's, who does not read yet: as much as he may be owed for long.
@@ -250,6 +260,7 @@ static void on_message(weir_conn *conn, const void *bytes, size_t size)
     SWARM_CHECK(s, !end->paused && !end->ended && !end->asked_close && !end->asked_abort && !end->stop_told,
                 "end %u gets a message after its %s", end->number, end->paused ? "pause" : "end");
     check_handshake(end);
+    check_paused(end);
     end->runtime->messages++;
     end->message_ns = swarm_now(s);
     end_take(end, bytes, size);
@@ -357,7 +368,7 @@ static uint32_t maybe(choice *from, uint32_t least, uint32_t most)
 
 static weir_outbox_options choose_outbox(choice *from)
 {
-    weir_outbox_options outbox = { .policy = (weir_slow_policy)choose(from, 3) };
+    weir_outbox_options outbox = { .policy = (weir_slow_policy)choose(from, 4) };
     outbox.soft_limit = maybe(from, 100, 100000);
     outbox.hard_limit = maybe(from, 200, 400000);
     outbox.soft_limit_ms = maybe(from, 1, 5000);

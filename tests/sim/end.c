@@ -95,7 +95,7 @@ static void meet_by_message(swarm_end *end, const message_label *label)
 /* Whether messages to it by id may be refused without its end, so that later ones still come. */
 static bool may_skip(const swarm_end *sender)
 {
-    return sender->runtime && sender->protocol.outbox.policy != WEIR_SLOW_DISCONNECT;
+    return sender->runtime && !end_ends_when_slow(sender);
 }
 
 static void take_message(swarm_end *end, const message_label *label)

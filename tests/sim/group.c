@@ -208,8 +208,7 @@ void act_group_send(swarm *s, swarm_end *unused)
 static bool may_miss(const swarm_group *group, const swarm_end *member, uint32_t number)
 {
     const swarm_cast *cast = &group->casts[number];
-    return cast->partial || cast->except == (int32_t)member->number ||
-           member->protocol.outbox.policy != WEIR_SLOW_DISCONNECT;
+    return cast->partial || cast->except == (int32_t)member->number || !end_ends_when_slow(member);
 }
 
 /* The first send from `from` on, before `to`, that must have come; `to`: none. */

@@ -47,7 +47,7 @@ static void check_handshake(const swarm_end *end)
                 end->protocol.handshake_timeout_ms && !end->has_message && !end->ended && end->state == END_OPEN,
                 "end %u ends with WEIR_EHANDSHAKE without cause", end->number);
     SWARM_CHECK(end->s, end->closed_ns + SWARM_MS >= due_ns, "end %u ends before its handshake deadline", end->number);
-    SWARM_CHECK(end->s, end->closed_ns <= due_ns + close_ns + slack_ns(end),
+    SWARM_CHECK(end->s, end->closed_ns <= due_ns + close_ns + slack_ns(end) || end_may_be_unheard(end),
                 "end %u ends long after its handshake deadline", end->number);
 }
 
@@ -89,7 +89,7 @@ static bool has_cause(const swarm_end *end, int error)
     case WEIR_ESTOPPED:
         return end->runtime->stopping;
     case WEIR_ESLOW:
-        return end->protocol.outbox.policy == WEIR_SLOW_DISCONNECT;
+        return end_ends_when_slow(end);
     case WEIR_ENOMEM:
         return s->ever[WEIR_SIM_ENOMEM];
     case WEIR_ENOBUFS:
@@ -251,7 +251,7 @@ static void check_owed(const swarm_end *end)
     if (!peer || peer->state != END_OPEN || end->state != END_OPEN) return;
     if (end_is_mute(peer) || end_is_mute(end) || peer->asked_close_id || end->asked_close_id) return;
     end_check_all_came(end, "and all has been calm for long");
-    SWARM_CHECK(end->s, end->got[REMOTE] == peer->sent[REMOTE].count || (peer->runtime && peer->protocol.outbox.policy),
+    SWARM_CHECK(end->s, end->got[REMOTE] == peer->sent[REMOTE].count || (peer->runtime && !end_ends_when_slow(peer)),
                 "end %u has %u of %u messages that were sent by id through end %u, and all has been calm for long",
                 end->number, end->got[REMOTE], peer->sent[REMOTE].count, peer->number);
     group_check_owed(end);

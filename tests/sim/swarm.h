@@ -433,6 +433,16 @@ void end_check_all_came(const swarm_end *end, const char *when);
 /* end_idle_since_ns: when its idle deadline began to run, at the earliest. */
 uint64_t end_idle_since_ns(const swarm_end *end);
 
+static inline bool end_may_be_unheard(const swarm_end *end) /* while it owes its peer more than its soft limit */
+{
+    return end->protocol.outbox.policy == WEIR_SLOW_PAUSE;
+}
+
+static inline bool end_ends_when_slow(const swarm_end *end) /* rather than that its peer misses anything */
+{
+    return end->protocol.outbox.policy == WEIR_SLOW_DISCONNECT || end->protocol.outbox.policy == WEIR_SLOW_PAUSE;
+}
+
 static inline bool end_is_mute(const swarm_end *end) /* has nothing more to say that makes sense */
 {
     return end->spoiled != 0 || end->asked_close || end->asked_abort || end->asked_abort_id;

@@ -42,10 +42,15 @@ typedef enum weir_slow_policy {
     WEIR_SLOW_DISCONNECT = 0, /* reset it: on_close with WEIR_ESLOW */
     WEIR_SLOW_DROP_NEWEST,    /* drop what is sent from then on, until it is back under the soft limit; counted */
     WEIR_SLOW_NOTIFY,         /* call on_slow once; sends that would pass the hard limit are refused */
+    /* For servers that answer requests: from the send that passes outbox.soft_limit until it is back under it, no more
+     * is read from the peer and no message of it is delivered, as with weir_conn_pause, but that the deadline for the
+     * first message rests too. Its own sends then block. Otherwise as WEIR_SLOW_DISCONNECT. */
+    WEIR_SLOW_PAUSE,
 } weir_slow_policy;
 
 /* Limits on the bytes that were sent and that the kernel has not yet taken. Those that other threads have queued count;
- * while its worker has not come to them, they may be as many again. */
+ * while its worker has not come to them, they may be as many again. A peer that has read all the rest is under its soft
+ * limit whatever they have on the way. */
 typedef struct weir_outbox_options {
     size_t soft_limit;       /* 0: 256 KiB */
     uint32_t soft_limit_ms;  /* how long it may stay above; 0: 10 s */
