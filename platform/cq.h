@@ -145,8 +145,8 @@ struct wr_op {
     bool pending : 1; /* from submit to final completion */
     bool prompt : 1;  /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
                          false  after it then, and no completion follows (docs/decisions/0003) */
-    bool settled : 1; /* the backend's: it has its result, which comes out of wait without waiting: no deadline is
-                         needed for it. A backend need not say so */
+    bool settled : 1; /* the backend's, when its submit returns: it has its result, which comes out of wait without
+                         waiting: no deadline is needed for it. A backend need not say so */
 };
 
 _Static_assert(sizeof(wr_op) == sizeof(wr_op *) + 8, "a connection has three of them");

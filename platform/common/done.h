@@ -36,7 +36,6 @@ static inline void wr_done_add(wr_done *done, wr_op *op, int error, int system_e
     assert(op->pending);
     op->error = (int8_t)error;
     if (error) op->system_error = system_error;
-    op->settled = true;
     op->link.next = NULL;
     if (done->first)
         done->last->next = &op->link;

@@ -49,6 +49,7 @@ static void succeed(wr_epoll *cq, wr_socket *s)
     wr_op *op = s->out;
     s->out = NULL;
     s->kind = WR_SOCKET_STREAM;
+    op->settled = true;
     wr_done_add(&cq->owner.done, op, 0, 0);
 }
 

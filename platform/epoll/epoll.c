@@ -20,6 +20,7 @@
 
 void wr_epoll_finish(wr_epoll *cq, wr_op *op, int error, int system_error)
 {
+    op->settled = true;
     wr_done_add(&cq->owner.done, op, error, system_error);
 }
 

@@ -12,6 +12,7 @@
 
 void wr_iocp_finish(wr_iocp *cq, wr_op *op, int error, int system_error)
 {
+    op->settled = true;
     wr_done_add(&cq->owner.done, op, error, system_error);
 }
 

@@ -79,6 +79,7 @@ void wr_sim_connect(wr_sim_queue *queue, const wr_connect_params *params, wr_op 
     wr_sim_file *file;
     int error = open_client(queue, params, &file);
     if (error) {
+        op->settled = true; /* here alone: else another queue's thread may be the one that finishes it */
         wr_sim_finish(queue, NULL, op, error);
         return;
     }
