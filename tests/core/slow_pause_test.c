@@ -331,7 +331,10 @@ Test(slow_pause, one_that_an_inbox_holds_too_needs_both_to_be_heard_again)
     uint64_t sent = sender.next;
     LOGIC_AWAIT(&l, weir_inbox_bytes(l.w.inbox) == 0);
     uint64_t taken = l.messages, received = world_stats(&l.w).bytes_received;
-    WORLD_HOLDS(&l.w, 30, weir_inbox_bytes(l.w.inbox) == 0 && world_stats(&l.w).bytes_received == received);
+    /* Nothing comes, unless the kernel takes more of what it is owed after all. */
+    WORLD_HOLDS(&l.w, 30,
+                (weir_inbox_bytes(l.w.inbox) == 0 && world_stats(&l.w).bytes_received == received) ||
+                    queued_at(&l) <= SOFT);
     cr_assert_lt(taken, sent);
     char junk[4096];
     raw_end end;
