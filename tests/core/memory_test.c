@@ -145,6 +145,29 @@ Test(memory, many_arenas_come_and_go)
     }
 }
 
+/* Which wr_arena keeps before jemalloc; with malloc there is nothing to be kept. */
+Test(memory, an_arena_gives_out_again_what_was_freed_and_keeps_no_more_than_it_may)
+{
+    enum { SIZE = 200, BLOCKS = 2 * WR_CACHE_KEPT / SIZE };
+    static void *blocks[BLOCKS];
+    wr_heap heap = { 0 };
+    wr_arena arena;
+    cr_assert_eq(wr_arena_init(&arena, &heap), 0);
+    for (int i = 0; i < BLOCKS; i++) cr_assert_not_null(blocks[i] = wr_alloc(&arena.memory, SIZE));
+    for (int i = 0; i < BLOCKS; i++) wr_free(&arena.memory, blocks[i], SIZE);
+    cr_assert_eq(arena.memory.used, 0);
+    if (strcmp(wr_allocator_name(), "jemalloc") == 0) {
+        size_t kept = 0;
+        for (int i = 0; i < WR_CACHE_CLASSES; i++) kept += arena.classes[i].count;
+        cr_assert_gt(kept, 0);
+        cr_assert_leq(kept * SIZE, WR_CACHE_KEPT);
+        void *again = wr_alloc(&arena.memory, SIZE - 1); /* of the same class */
+        cr_assert(again == blocks[kept - 1], "the last one that was kept");
+        wr_free(&arena.memory, again, SIZE - 1);
+    }
+    wr_arena_destroy(&arena);
+}
+
 Test(memory, the_allocator_has_a_name)
 {
     const char *name = wr_allocator_name();
