@@ -355,6 +355,7 @@ static void connected(weir_conn *conn, const wr_completion *completion)
 
 void wr_conn_close(weir_conn *conn, int error)
 {
+    wr_conn_catch_up(conn);
     if (conn->state == WR_CONN_CONNECTING) {
         wr_conn_settle(conn, error, 0);
         cancel_connect(conn);
@@ -388,6 +389,7 @@ static bool is_over(const weir_conn *conn)
 
 void wr_conn_fail(weir_conn *conn, int error, int system_error)
 {
+    wr_conn_catch_up(conn);
     if (conn->state == WR_CONN_GONE) return;
     if (conn->state == WR_CONN_CONNECTING && conn->sock.generation == 0) {
         /* Its connect may be over, and the result stand behind this in the same batch: no socket to close yet. */
@@ -459,7 +461,7 @@ static void tell(weir_conn *conn)
 {
     if (conn->tell_slow) {
         conn->tell_slow = false;
-        wr_conn_protocol(conn)->on_slow(conn, wr_conn_queued(conn));
+        wr_conn_protocol(conn)->on_slow(conn, weir_conn_queued(conn));
     }
     if (conn->stashed && !wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN) wr_conn_unstash(conn);
     if (conn->peer_ended && !wr_conn_is_paused(conn)) tell_end(conn);

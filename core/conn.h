@@ -14,6 +14,8 @@
 #ifndef WR_CONN_H
 #define WR_CONN_H
 
+#include <assert.h>
+
 #include "core/outbox.h"
 #include "core/service.h"
 #include "core/slots.h"
@@ -174,7 +176,20 @@ static inline bool wr_conn_is_plain(const weir_conn *conn)
 /* wr_conn_is_sendable: whether a send would be taken, its limits apart. */
 static inline bool wr_conn_is_sendable(const weir_conn *conn)
 {
-    return conn->state <= WR_CONN_OPEN && !conn->write_dead && conn->error == 0;
+    assert(!conn->write_dead || conn->error != 0 || conn->state > WR_CONN_OPEN);
+    return conn->state <= WR_CONN_OPEN && conn->error == 0;
+}
+
+/* wr_conn_may_be_behind: whether wr_conn_catch_up may have anything to do. */
+static inline bool wr_conn_may_be_behind(const weir_conn *conn)
+{
+    return conn->worker->owner.fanout.first != NULL;
+}
+
+/* wr_conn_catch_up: what was sent to its groups and deferred comes before what is about to happen to it. [worker] */
+static inline void wr_conn_catch_up(const weir_conn *conn)
+{
+    if (wr_conn_may_be_behind(conn)) wr_fanout_enqueue_before(conn);
 }
 
 /* wr_conn_leave_groups: it can be sent to no more. [worker] */

@@ -62,6 +62,12 @@ static void give_back(wr_worker *worker, uint64_t charge)
 
 /* ---- life ---- */
 
+/* Before the members change: what is deferred is for those that are there now. */
+static void enqueue_deferred(wr_worker *worker, const wr_group_part *part)
+{
+    if (part->deferred.buf) wr_fanout_enqueue(worker);
+}
+
 /* One part is gone: the last one takes the group along. */
 static void dissolved(weir_group *group)
 {
@@ -77,6 +83,7 @@ static void dissolved(weir_group *group)
 static void dissolve(wr_worker *worker, wr_message *message)
 {
     wr_group_part *part = WR_CONTAINER_OF(message, wr_group_part, dissolve);
+    enqueue_deferred(worker, part);
     while (part->roster.first) wr_members_remove(&worker->owner.members, part->roster.first);
     dissolved(part->group);
 }
@@ -135,6 +142,7 @@ int weir_group_add(weir_group *group, weir_conn *conn)
 {
     assert(wr_worker_here() == conn->worker);
     if (!group || group->runtime != conn->worker->runtime) return WEIR_EINVAL;
+    enqueue_deferred(conn->worker, part_of(group, conn));
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
     return wr_members_add(&conn->worker->owner.members, &part_of(group, conn)->roster, conn);
 }
@@ -148,21 +156,15 @@ static wr_member *find_member(const weir_group *group, const weir_conn *conn)
 
 void weir_group_remove(weir_group *group, weir_conn *conn)
 {
-    wr_member *member = find_member(group, conn);
+    if (!find_member(group, conn)) return;
+    enqueue_deferred(conn->worker, part_of(group, conn));
+    wr_member *member = find_member(group, conn); /* its limits may just have let it go */
     if (member) wr_members_remove(&conn->worker->owner.members, member);
 }
 
 bool weir_group_has(const weir_group *group, const weir_conn *conn)
 {
     return find_member(group, conn) != NULL;
-}
-
-/* The connection of an id, if it lives here. [worker] */
-static weir_conn *find_conn(const wr_worker *worker, weir_conn_id id)
-{
-    if (wr_id_worker(id) != worker->index) return NULL;
-    const wr_slot *slot = wr_slots_at(&worker->slots, wr_id_slot(id));
-    return slot && wr_slot_is_alive(slot, id) ? slot->owner.conn : NULL;
 }
 
 /* Members first, then what is on its way: see is_inhabited. */
@@ -177,7 +179,7 @@ static void drop_move(wr_worker *worker, wr_message *message)
 static void run_move(wr_worker *worker, wr_message *message)
 {
     const wr_move *move = WR_CONTAINER_OF(message, wr_move, message);
-    weir_conn *conn = find_conn(worker, move->id);
+    weir_conn *conn = wr_worker_find_conn(worker, move->id);
     if (conn && move->is_removal)
         weir_group_remove(move->group, conn);
     else if (conn && weir_group_add(move->group, conn) == WEIR_ENOMEM)
@@ -220,26 +222,11 @@ size_t weir_group_size(const weir_group *group)
 {
     size_t size = 0;
     for (unsigned i = 0; group && i < group->runtime->worker_count; i++)
-        size += atomic_load_explicit(&group->parts[i].roster.size, memory_order_relaxed);
+        size += wr_roster_size(&group->parts[i].roster);
     return size;
 }
 
 /* ---- sending ---- */
-
-/* No callback runs in here, so nobody joins or leaves meanwhile but the one who is sent to, and is let go for that. */
-static void deliver(wr_worker *worker, const wr_roster *roster, weir_buf *buf, weir_conn_id except_id)
-{
-    const weir_conn *except = find_conn(worker, except_id);
-    uint64_t delivered = 0;
-    for (wr_member *member = roster->first, *next; member; member = next) {
-        next = member->next;
-        if (member->conn == except) continue;
-        int error = wr_conn_enqueue_buf(member->conn, buf);
-        delivered += error == 0;
-        if (error == WEIR_ECLOSED) wr_add(&worker->counters.sends_dead, 1); /* one that connects, and was closed */
-    }
-    wr_add(&worker->counters.group_deliveries, delivered);
-}
 
 static size_t cast_size(uint32_t count)
 {
@@ -259,7 +246,7 @@ static void drop_cast(wr_worker *worker, wr_message *message)
 static void run_cast(wr_worker *worker, wr_message *message)
 {
     const wr_cast *cast = WR_CONTAINER_OF(message, wr_cast_part, message)->cast;
-    deliver(worker, &cast->group->parts[worker->index].roster, cast->buf, cast->except);
+    wr_fanout_defer(worker, &cast->group->parts[worker->index], cast->buf, cast->except);
     drop_cast(worker, message);
 }
 
@@ -268,7 +255,7 @@ static void run_cast(wr_worker *worker, wr_message *message)
 static bool is_inhabited(const wr_group_part *part)
 {
     return (atomic_load_explicit(&part->moves, memory_order_acquire) > 0 && !WR_BUG(group_misses_added)) ||
-           atomic_load_explicit(&part->roster.size, memory_order_relaxed) > 0;
+           wr_roster_size(&part->roster) > 0;
 }
 
 /* Whether nothing of the group's is on its way here that this would overtake. */
@@ -299,7 +286,7 @@ static int choose_targets(weir_group *group, const weir_buf *buf, const wr_worke
             out->workers[out->count++] = (uint8_t)i;
             continue;
         }
-        uint32_t members = atomic_load_explicit(&part->roster.size, memory_order_relaxed);
+        uint32_t members = wr_roster_size(&part->roster);
         atomic_fetch_add_explicit(&worker->shared.refused_sends, members, memory_order_relaxed);
         error = WEIR_ESLOW;
     }
@@ -338,7 +325,7 @@ int weir_group_send_except(weir_group *group, weir_buf *buf, weir_conn_id except
     int error = choose_targets(group, buf, direct, &targets);
     if (targets.count > 0 && post_cast(group, buf, except, &targets) != 0) return WEIR_ENOMEM;
     bool is_direct = direct && group->parts[direct->index].roster.first;
-    if (is_direct) deliver(direct, &group->parts[direct->index].roster, buf, except);
+    if (is_direct) wr_fanout_defer(direct, &group->parts[direct->index], buf, except);
     if (!is_direct && targets.count == 0 && error == 0) {
         wr_worker *counting = here ? here : &group->runtime->workers[0];
         atomic_fetch_add_explicit(&counting->shared.empty_group_sends, 1, memory_order_relaxed);

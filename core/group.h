@@ -4,17 +4,19 @@
 
 #include <weir/group.h>
 
+#include "core/fanout.h"
 #include "core/mailbox.h"
 #include "core/members.h"
 
 /* A group on one worker. */
-typedef struct wr_group_part {
+struct wr_group_part {
     wr_roster roster;       /* the worker's */
+    wr_deferred deferred;   /* likewise */
     _Atomic uint32_t sends; /* messages on their way to it: sends; */
     _Atomic uint32_t moves; /* additions and removals by id */
     wr_message dissolve;    /* made beforehand, so that the end cannot fail */
     weir_group *group;
-} wr_group_part;
+};
 
 struct weir_group {
     weir_runtime *runtime;

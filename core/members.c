@@ -76,11 +76,6 @@ static void set_size(wr_roster *roster, uint32_t size)
     atomic_store_explicit(&roster->size, size, memory_order_relaxed);
 }
 
-static uint32_t size_of(const wr_roster *roster)
-{
-    return atomic_load_explicit(&roster->size, memory_order_relaxed);
-}
-
 int wr_members_add(wr_members *members, wr_roster *roster, weir_conn *conn)
 {
     if (wr_members_find(members, roster, conn)) return 0;
@@ -103,7 +98,7 @@ int wr_members_add(wr_members *members, wr_roster *roster, weir_conn *conn)
     if (member->conn_next) member->conn_next->conn_link = &member->conn_next;
     *bucket = roster->first = conn->slot->memberships = member;
     members->count++;
-    set_size(roster, size_of(roster) + 1);
+    set_size(roster, wr_roster_size(roster) + 1);
     return 0;
 }
 
@@ -122,7 +117,7 @@ void wr_members_remove(wr_members *members, wr_member *member)
     if (member->next) member->next->link = member->link;
     *member->conn_link = member->conn_next;
     if (member->conn_next) member->conn_next->conn_link = member->conn_link;
-    set_size(member->roster, size_of(member->roster) - 1);
+    set_size(member->roster, wr_roster_size(member->roster) - 1);
     wr_free(members->memory, member, sizeof *member);
     if (--members->count == 0) free_table(members);
 }

@@ -34,6 +34,12 @@ typedef struct wr_members {
     uint32_t count;  /* memberships */
 } wr_members;
 
+/* wr_roster_size: how many members there are. [any] */
+static inline uint32_t wr_roster_size(const wr_roster *roster)
+{
+    return atomic_load_explicit(&roster->size, memory_order_relaxed);
+}
+
 /* wr_members_find: NULL if the connection is not in the roster. */
 wr_member *wr_members_find(const wr_members *members, const wr_roster *roster, const weir_conn *conn);
 

@@ -60,6 +60,9 @@ static inline int wr_outbox_share(wr_outbox *outbox, wr_segments *segments, weir
 /* wr_outbox_launch: puts the next batch in flight and returns it; something waits, and nothing is in flight. */
 static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox);
 
+/* wr_outbox_put_in_flight: the outbox was empty, and this segment was sent past it, which is not over yet. */
+static inline void wr_outbox_put_in_flight(wr_outbox *outbox, wr_segment *segment);
+
 /* wr_outbox_landed: the batch in flight, of which there is one, is with the kernel: frees it and returns its bytes. */
 static inline uint32_t wr_outbox_landed(wr_outbox *outbox, wr_segments *segments);
 
@@ -137,6 +140,13 @@ static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox)
     outbox->flight = outbox->waiting;
     outbox->waiting = outbox->end = NULL;
     return &outbox->flight->slice;
+}
+
+static inline void wr_outbox_put_in_flight(wr_outbox *outbox, wr_segment *segment)
+{
+    assert(outbox->bytes == 0);
+    outbox->flight = segment;
+    outbox->bytes = segment->slice.size;
 }
 
 static inline void wr_segment_free(wr_segment *segment, wr_segments *segments)

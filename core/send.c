@@ -9,6 +9,7 @@
 
 size_t weir_conn_queued(const weir_conn *conn)
 {
+    wr_conn_catch_up(conn);
     return wr_conn_queued(conn);
 }
 
@@ -110,7 +111,7 @@ static inline void appended(weir_conn *conn, size_t size, size_t queued)
 }
 
 /* The bytes are copied last: nothing has to be kept over that. */
-static inline int enqueue(weir_conn *conn, const void *bytes, size_t size)
+static inline int append(weir_conn *conn, const void *bytes, size_t size)
 {
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
     if (size == 0) return 0;
@@ -124,7 +125,19 @@ static inline int enqueue(weir_conn *conn, const void *bytes, size_t size)
     return 0;
 }
 
-static inline int enqueue_buf(weir_conn *conn, weir_buf *buf)
+WR_COLD static int append_behind_deferred(weir_conn *conn, const void *bytes, size_t size)
+{
+    wr_fanout_enqueue_before(conn);
+    return append(conn, bytes, size);
+}
+
+static inline int enqueue(weir_conn *conn, const void *bytes, size_t size)
+{
+    if (wr_conn_may_be_behind(conn)) return append_behind_deferred(conn, bytes, size);
+    return append(conn, bytes, size);
+}
+
+static inline int append_buf(weir_conn *conn, weir_buf *buf)
 {
     size_t size = buf->size;
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
@@ -135,6 +148,18 @@ static inline int enqueue_buf(weir_conn *conn, weir_buf *buf)
     if (wr_outbox_share(&conn->outbox, &conn->worker->owner.segments, buf) != 0) return fail_enqueue(conn);
     appended(conn, size, queued + size);
     return 0;
+}
+
+WR_COLD static int append_buf_behind_deferred(weir_conn *conn, weir_buf *buf)
+{
+    wr_fanout_enqueue_before(conn);
+    return append_buf(conn, buf);
+}
+
+static inline int enqueue_buf(weir_conn *conn, weir_buf *buf)
+{
+    if (wr_conn_may_be_behind(conn)) return append_buf_behind_deferred(conn, buf);
+    return append_buf(conn, buf);
 }
 
 int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size)
@@ -240,6 +265,7 @@ int weir_send_header_buf(weir_conn *conn, const void *header, size_t size, weir_
     if (!body || (!header && size > 0)) return WEIR_EINVAL;
     if (size == 0) return enqueue_buf(conn, body);
     if (body->size == 0) return enqueue(conn, header, size);
+    wr_conn_catch_up(conn);
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
     wr_segments *segments = &conn->worker->owner.segments;
     size_t queued = wr_conn_queued(conn), both = size <= SIZE_MAX - body->size ? size + body->size : SIZE_MAX;

@@ -96,6 +96,7 @@ static void drop_timers(wr_worker *worker)
 
 void wr_worker_destroy(wr_worker *worker)
 {
+    assert(!worker->owner.fanout.first); /* nobody is left for whom it could be */
     if (worker->cq) drop_timers(worker);
     wr_links_drop(worker);
     wr_ticks_drop(worker);
@@ -212,6 +213,7 @@ unsigned wr_worker_step(wr_worker *worker, uint64_t deadline_ns)
     for (unsigned i = 0; i < count; i++) dispatch(worker, &completions[i]);
     if (wr_deadlines_next_ns(&worker->owner.ticks) <= worker->owner.now_ns) count += wr_ticks_run(worker);
     count += run_timers(worker);
+    if (worker->owner.fanout.first) wr_fanout_flush(worker);
     reconcile_dirty(worker);
     if (worker->owner.udp_dirty) wr_udp_sockets_reconcile(worker);
     here = before;

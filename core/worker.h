@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "core/deadline.h"
+#include "core/fanout.h"
 #include "core/mailbox.h"
 #include "core/members.h"
 #include "core/memory.h"
@@ -50,6 +51,7 @@ struct wr_worker {
         weir_timer *alarms;         /* the embedder's timers that are no connection's */
         wr_segments segments;       /* of the outboxes */
         wr_members members;         /* of its connections in groups */
+        wr_fanout fanout;           /* what was sent to groups, on its way to them */
         uint64_t now_ns;            /* when this pass began */
         uint64_t now_ms;            /* the same for the wheel */
         weir_conn *dirty;           /* to be reconciled at the end of the pass */
@@ -104,6 +106,14 @@ void wr_worker_check_drained(wr_worker *worker);
 
 /* wr_worker_here: the worker whose callbacks this thread runs now; NULL outside of them. */
 wr_worker *wr_worker_here(void);
+
+/* wr_worker_find_conn: the connection of an id; NULL: it does not live here. [worker] */
+static inline weir_conn *wr_worker_find_conn(const wr_worker *worker, weir_conn_id id)
+{
+    if (wr_id_worker(id) != worker->index) return NULL;
+    const wr_slot *slot = wr_slots_at(&worker->slots, wr_id_slot(id));
+    return slot && wr_slot_is_alive(slot, id) ? slot->owner.conn : NULL;
+}
 
 static inline wr_memory *wr_worker_memory(wr_worker *worker)
 {

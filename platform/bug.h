@@ -24,6 +24,7 @@
     X(owing_for_ever, "a connection that was paused because its peer did not read is not heard again") \
     X(group_overtakes, "a send to a group in a callback overtakes one that is on its way")             \
     X(group_misses_added, "who was added to a group by its id does not get what is sent right then")   \
+    X(fanout_overtaken, "a send to a member overtakes what was sent to its group in the same pass")    \
     X(inbox_forgets, "connections that wait for room in an inbox are not told that there is some")     \
     X(datagram_twice, "the last datagram of a batch that was cut short comes with the next one again") \
     X(datagrams_kept, "a batch of datagrams that comes to a closing socket is never given back")       \

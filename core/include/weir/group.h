@@ -8,9 +8,9 @@
  * - The sends of one thread to one group reach each member in order, each once. So do its weir_group_add_id and
  *   weir_group_remove_id among them: who was added before a send gets it, who was removed before does not.
  * - weir_group_send and weir_send_to of one thread that is no worker's reach a connection in order.
- * - In callbacks a send reaches the members on the same worker at once, and so stands in order with weir_send, unless
- *   something of the group's from another thread is still on its way to this worker: then it queues behind that, and a
- *   weir_send that follows overtakes it.
+ * - In callbacks a send to the members on the same worker stands in order with weir_send to them, unless something of
+ *   the group's from another thread is still on its way to this worker: then it queues behind that, and a weir_send
+ *   that follows overtakes it.
  * - Nothing is promised between sends of different threads. Whoever joins may still get what was on its way then. */
 #ifndef WEIR_GROUP_H
 #define WEIR_GROUP_H
@@ -52,9 +52,10 @@ WEIR_API bool weir_group_has(const weir_group *group, const weir_conn *conn);
 WEIR_API int weir_group_add_id(weir_group *group, weir_conn_id id);
 WEIR_API int weir_group_remove_id(weir_group *group, weir_conn_id id);
 
-/* weir_group_send: sends the buffer to every member, as weir_send_buf does; the caller keeps its reference. What a
- * member's own limits refuse counts in stats.sends_dropped, what is sent to a group without members, as all are once
- * the runtime has stopped, in stats.group_sends_empty. [any]
+/* weir_group_send: sends the buffer to every member, as weir_send_buf does; the caller keeps its reference. A member's
+ * own limits apply when its worker comes to it, in callbacks too not before this has returned; what they refuse counts
+ * in stats.sends_dropped. What is sent to a group without members, as all are once the runtime has stopped, counts in
+ * stats.group_sends_empty. [any]
  * WEIR_ESLOW: a worker is so far behind that weir_runtime_options.group_backlog is reached; its members do not get this
  * one, and each counts in stats.sends_dropped; those of other workers do. WEIR_ENOMEM: nobody gets it. WEIR_EINVAL:
  * group or buf is NULL. */
