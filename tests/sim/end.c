@@ -64,7 +64,9 @@ void end_accepted(swarm_end *end, enum swarm_channel channel, uint32_t size, int
         ledger->items = realloc(ledger->items, ledger->room * sizeof *ledger->items);
         SWARM_CHECK(end->s, ledger->items, "the test is out of memory");
     }
-    ledger->items[ledger->count++] = (swarm_sent){ .size = size, .buffer = buffer, .after = end->sent[DIRECT].count };
+    swarm_sent *item = &ledger->items[ledger->count++];
+    *item = (swarm_sent){ .size = size, .buffer = buffer, .after = end->sent[DIRECT].count };
+    for (unsigned g = 0; channel == DIRECT && g < SWARM_GROUPS; g++) item->casts[g] = (uint16_t)end->groups[g].casts;
 }
 
 message_label end_label(const swarm_end *end, enum swarm_channel channel, uint32_t size)
@@ -125,6 +127,7 @@ static void take_message(swarm_end *end, const message_label *label)
                 "end %u gets message %u of end %u with another size or content", end->number, place, peer->number);
     SWARM_CHECK(s, label->channel == DIRECT || end->got[DIRECT] >= item->after,
                 "end %u gets message %u of end %u before what was sent earlier", end->number, place, peer->number);
+    if (label->channel == DIRECT) group_check_before(end, item);
     end->skipped += place - *got;
     *got = place + 1;
 }

@@ -2,6 +2,8 @@
  * here, so that the sends to a group have one order, in which they reach every member. */
 #include <string.h>
 
+#include "core/group.h"
+#include "core/worker.h"
 #include "sim/swarm.h"
 
 /* ---- choosing ---- */
@@ -167,8 +169,31 @@ static const swarm_end *choose_exception(swarm *s, const swarm_group *group)
     return end->runtime == group->runtime && end->id ? end : NULL;
 }
 
+/* The worker whose members a send reaches at once: where it is made, if nothing is on its way there. */
+static const wr_worker *find_direct(const swarm_group *group)
+{
+    const wr_worker *here = wr_worker_here();
+    if (!here || here->runtime != group->runtime->runtime) return NULL;
+    const wr_group_part *part = &group->group->parts[here->index];
+    return part->moves == 0 && part->sends == 0 ? here : NULL;
+}
+
+/* It stands in order with what is sent to those members in callbacks. */
+static void note_direct(swarm *s, const swarm_group *group, const wr_worker *direct, const swarm_end *except)
+{
+    for (unsigned i = 0; i < s->made_ends; i++) {
+        swarm_end *end = s->ends[i];
+        swarm_membership *membership = &end->groups[group->number];
+        if (end->runtime != group->runtime || end->worker != direct->index || end == except) continue;
+        if (end->state != END_OPEN || !membership->is_member) continue;
+        membership->casts = group->count + 1;
+        membership->before = end->sent[DIRECT].count;
+    }
+}
+
 static void send_to_all(swarm *s, swarm_group *group, uint32_t size)
 {
+    const wr_worker *direct = find_direct(group);
     const swarm_end *except = choose_exception(s, group);
     message_label label = { .end = MESSAGE_GROUPS + group->number, .place = group->count, .size = size };
     weir_buf *buf = weir_buf_create(size);
@@ -180,6 +205,7 @@ static void send_to_all(swarm *s, swarm_group *group, uint32_t size)
     SWARM_CHECK(s, error == 0 || error == WEIR_ESLOW || (error == WEIR_ENOMEM && s->ever[WEIR_SIM_ENOMEM]),
                 "weir_group_send returns %s", weir_error_name(error));
     if (error == WEIR_ENOMEM) return; /* nobody gets it: its number is the next one's */
+    if (direct) note_direct(s, group, direct, except);
     group->casts[group->count++] =
         (swarm_cast){ .except = except ? (int32_t)except->number : -1, .partial = error != 0 };
 }
@@ -241,8 +267,22 @@ void group_take(swarm_end *end, const message_label *label)
                 "end %u gets send %u to group %u, that its peer was left out of", end->number, number, g);
     uint32_t due = first_due(group, member, number);
     SWARM_CHECK(s, due == number, "end %u gets send %u to group %u, and %u has not come", end->number, number, g, due);
+    SWARM_CHECK(s, number + 1 != membership->casts || end->got[DIRECT] >= membership->before,
+                "end %u gets send %u to group %u before what its peer was sent earlier in callbacks", end->number,
+                number, g);
     membership->next = number + 1;
     group->runtime->from_groups++;
+}
+
+void group_check_before(const swarm_end *end, const swarm_sent *item)
+{
+    const swarm_end *member = end->peer;
+    for (unsigned g = 0; g < end->s->made_groups; g++) {
+        uint32_t due = first_due(&end->s->groups[g], member, item->casts[g]);
+        SWARM_CHECK(end->s, due >= item->casts[g],
+                    "end %u gets a message that was sent in a callback before send %u to group %u, which was earlier",
+                    end->number, due, g);
+    }
 }
 
 /* All that was sent to a group while it was a member has come. */

@@ -123,8 +123,9 @@ struct swarm_listener {
 /* What one end has sent, and weir has accepted, in order. */
 typedef struct swarm_sent {
     uint32_t size;
-    int32_t buffer; /* shared; -1: its own bytes */
-    uint32_t after; /* REMOTE: so many of the DIRECT channel were sent before */
+    int32_t buffer;               /* shared; -1: its own bytes */
+    uint32_t after;               /* REMOTE: so many of the DIRECT channel were sent before */
+    uint16_t casts[SWARM_GROUPS]; /* DIRECT: so many sends to each group reached its sender's outbox before */
 } swarm_sent;
 
 /* Sends in callbacks and by id overtake each other: two orders. */
@@ -142,6 +143,9 @@ typedef struct swarm_membership {
     uint32_t first;    /* send to the group that it must get: those that were on their way it may */
     uint32_t end;      /* when it left: the first that it must not get */
     uint32_t next;     /* of those that have come to the other end */
+    /* The last send that was made on its own worker, with none on its way there, and so at once: */
+    uint32_t casts;  /* its number, and 1; 0: there was none */
+    uint32_t before; /* so many of the DIRECT channel were sent before */
 } swarm_membership;
 
 enum swarm_state { END_CONNECTING, END_OPEN, END_GONE };
@@ -526,6 +530,10 @@ void act_group_destroy(swarm *s, swarm_end *end);
 
 /* group_take: a message of a group has come to this end. */
 void group_take(swarm_end *end, const message_label *label);
+
+/* group_check_before: a message that was sent in a callback has come to this end: so must have what was sent to its
+ * peer's groups before. */
+void group_check_before(const swarm_end *end, const swarm_sent *item);
 
 /* group_check_owed: what its peer was a member for has come to it. group_judge_sizes: nothing moves: each group has the
  * size that the books say. */
