@@ -144,7 +144,7 @@ static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox)
 
 static inline void wr_outbox_put_in_flight(wr_outbox *outbox, wr_segment *segment)
 {
-    assert(outbox->bytes == 0);
+    assert(segment && outbox->bytes == 0);
     outbox->flight = segment;
     outbox->bytes = segment->slice.size;
 }
