@@ -13,7 +13,7 @@
 #include "platform/bug.h"
 #include "platform/hints.h"
 
-_Static_assert(sizeof(weir_conn) <= 176, "an idle connection stays small");
+_Static_assert(sizeof(weir_conn) <= 160, "an idle connection stays small");
 
 /* Without what stands in front of it. */
 static size_t conn_size(const wr_service *service)
@@ -72,8 +72,8 @@ static inline void destroy(weir_conn *conn)
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending);
     if (conn->timers) wr_alarms_drop(&conn->timers);
     if (conn->tail) wr_conn_free_tail(conn);
-    if (conn->outbox.bytes) {
-        wr_sub(&worker->counters.queued, conn->outbox.bytes);
+    if (conn->outbox_bytes) {
+        wr_sub(&worker->counters.queued, conn->outbox_bytes);
         if (conn->outbox.flight) wr_outbox_landed(&conn->outbox, &worker->owner.segments);
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
@@ -449,8 +449,7 @@ static void tell_end(weir_conn *conn)
 {
     if (conn->end_told || conn->state != WR_CONN_OPEN) return;
     conn->end_told = true;
-    if (WR_BUG(half_close_drops_sends))
-        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments));
+    if (WR_BUG(half_close_drops_sends)) wr_conn_drop_waiting(conn);
     if (conn->write_dead) {
         wr_conn_fail(conn, 0, 0);
         return;
@@ -471,7 +470,7 @@ static void tell_end(weir_conn *conn)
  * there is nothing to protect. After a send that failed, a FIN would tell the peer that it has all of it. */
 static void reconcile_end(weir_conn *conn)
 {
-    if (conn->send.pending || conn->outbox.waiting) return;
+    if (conn->send.pending || wr_outbox_waits(&conn->outbox)) return;
     if (conn->write_dead && !WR_BUG(fin_after_failed_send))
         close_socket(conn, true);
     else if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended && !WR_BUG(reset_on_close)) {
@@ -501,7 +500,7 @@ static void tell(weir_conn *conn)
 
 static void submit(weir_conn *conn)
 {
-    if (conn->outbox.waiting && !conn->write_dead && !conn->send.pending) wr_conn_launch(conn);
+    if (wr_outbox_waits(&conn->outbox) && !conn->write_dead && !conn->send.pending) wr_conn_launch(conn);
     if (conn->state != WR_CONN_OPEN) reconcile_end(conn);
     if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
     if (conn->rearm && conn->state != WR_CONN_GONE) rearm(conn);

@@ -37,7 +37,7 @@ typedef struct wr_peer {
     uint8_t family; /* enum wr_family; IPv6: all of the address stands in front of the connection, see wr_conn_ipv6 */
 } wr_peer;
 
-/* 176 bytes; with its slot (32) and its socket (40) an idle connection costs 248. Times are milliseconds of the
+/* 160 bytes; with its slot (32) and its socket (40) an idle connection costs 232. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -53,8 +53,9 @@ struct weir_conn {
     wr_sock sock;
     wr_outbox outbox;
     wr_tail *tail;
-    weir_timer *timers; /* the embedder's, which end with it */
-    wr_peer peer;       /* if it was accepted; wr_conn_peer says whose any connection is */
+    weir_timer *timers;    /* the embedder's, which end with it */
+    wr_peer peer;          /* if it was accepted; wr_conn_peer says whose any connection is */
+    uint32_t outbox_bytes; /* of it, in flight or not */
     uint32_t received_ms;
     uint32_t deadline_ms; /* CONNECTING: to be there; OPEN: for the first message; CLOSING, DRAINING: to be gone */
     union {
@@ -139,7 +140,7 @@ static inline void wr_conn_touch(weir_conn *conn)
 /* wr_conn_queued: bytes in its outbox, and on their way there from other threads. [worker] */
 static inline size_t wr_conn_queued(const weir_conn *conn)
 {
-    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+    return (size_t)conn->outbox_bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
 }
 
 /* wr_conn_settle: the reason why it ends; the first one stands. [worker] */
@@ -217,6 +218,9 @@ void wr_conn_free_tail(weir_conn *conn);
 /* wr_conn_enqueue, wr_conn_enqueue_buf: weir_send and weir_send_buf, for the rest of core. [worker] */
 int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size);
 int wr_conn_enqueue_buf(weir_conn *conn, weir_buf *buf);
+
+/* wr_conn_drop_waiting: forgets what is queued and not in flight. [worker] */
+void wr_conn_drop_waiting(weir_conn *conn);
 
 /* wr_conn_launch: sends what waits; nothing is in flight. [worker] */
 void wr_conn_launch(weir_conn *conn);
