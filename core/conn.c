@@ -11,8 +11,9 @@
 #include "core/listener.h"
 #include "core/runtime.h"
 #include "platform/bug.h"
+#include "platform/hints.h"
 
-_Static_assert(sizeof(weir_conn) <= 192, "an idle connection stays small");
+_Static_assert(sizeof(weir_conn) <= 160, "an idle connection stays small");
 
 /* Without what stands in front of it. */
 static size_t conn_size(const wr_service *service)
@@ -21,15 +22,15 @@ static size_t conn_size(const wr_service *service)
     return service->protocol.inbox ? size + wr_inbox_seat_size(&service->protocol) : size;
 }
 
-/* In front of a connection that was opened stands its wr_connector. */
-enum { FRONT = offsetof(wr_connector, conn) };
+/* What stands in front of a connection: its wr_connector, if it was opened; its peer's address, if that is of IPv6. */
+enum { FRONT_OPENED = offsetof(wr_connector, conn), FRONT_IPV6 = offsetof(wr_conn_ipv6, conn) };
 
-static inline void free_conn(weir_conn *conn, size_t front)
+static inline void free_conn(weir_conn *conn, size_t front, bool from_heap)
 {
     size_t size = front + conn_size(conn->service);
     void *block = (char *)conn - front;
     if (conn->service->protocol.inbox) wr_inbox_leave(conn);
-    if (conn->from_heap)
+    if (from_heap)
         wr_heap_free(&conn->worker->runtime->heap, block, size);
     else
         wr_free(wr_worker_memory(conn->worker), block, size);
@@ -45,24 +46,23 @@ static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr
     weir_conn *conn = (weir_conn *)(void *)(block + front);
     *conn = (weir_conn){ .worker = worker,
                          .service = service,
-                         .from_heap = !memory,
                          .recv.tag = WR_TAG_CONN,
                          .send = { .tag = WR_TAG_CONN, .prompt = true },
                          .timer.tag = WR_TIMER_CONN };
     if (size > sizeof *conn) memset(conn + 1, 0, size - sizeof *conn);
     if (service->protocol.inbox && wr_inbox_join(conn) != 0) {
-        free_conn(conn, front);
+        free_conn(conn, front, !memory);
         return NULL;
     }
     conn->slot = memory ? wr_slots_take(&worker->slots, hard_limit) : wr_slots_take_shared(&worker->slots, hard_limit);
     if (conn->slot) return conn;
-    free_conn(conn, front);
+    free_conn(conn, front, !memory);
     return NULL;
 }
 
 weir_conn *wr_conn_create(wr_worker *worker, const wr_service *service, wr_memory *memory)
 {
-    return create(worker, service, memory, FRONT);
+    return create(worker, service, memory, FRONT_OPENED);
 }
 
 static inline void destroy(weir_conn *conn)
@@ -72,18 +72,22 @@ static inline void destroy(weir_conn *conn)
     assert(!conn->dirty && !conn->recv.pending && !conn->send.pending);
     if (conn->timers) wr_alarms_drop(&conn->timers);
     if (conn->tail) wr_conn_free_tail(conn);
-    if (conn->outbox.bytes) {
-        wr_sub(&worker->counters.queued, conn->outbox.bytes);
+    if (conn->outbox_bytes) {
+        wr_sub(&worker->counters.queued, conn->outbox_bytes);
         if (conn->outbox.flight) wr_outbox_landed(&conn->outbox, &worker->owner.segments);
         wr_outbox_drop_waiting(&conn->outbox, &worker->owner.segments);
     }
     wr_slots_give(&worker->slots, conn->slot);
     if (!dialer) {
-        free_conn(conn, 0);
+        if (conn->peer.family == WR_FAMILY_IPV6)
+            free_conn(conn, FRONT_IPV6, false);
+        else
+            free_conn(conn, 0, false);
         return;
     }
-    if (dialer->name) wr_heap_free(&worker->runtime->heap, wr_connector_at(conn)->lookup, sizeof(wr_lookup));
-    free_conn(conn, FRONT);
+    const wr_connector *connector = wr_connector_at(conn);
+    if (connector->lookup) wr_heap_free(&worker->runtime->heap, connector->lookup, sizeof(wr_lookup));
+    free_conn(conn, FRONT_OPENED, connector->from_heap);
     wr_dialer_release(dialer);
 }
 
@@ -92,7 +96,17 @@ static void join_worker(weir_conn *conn)
 {
     conn->slot->owner.conn = conn;
     conn->worker->owner.connections++;
-    if (conn->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, FRONT + conn_size(conn->service));
+}
+
+WR_COLD static void leave_limits(const weir_conn *conn)
+{
+    const wr_addr peer = wr_conn_peer(conn);
+    wr_limits_leave(&conn->service->listener->limits, &peer);
+}
+
+static inline void leave_listener(const weir_conn *conn)
+{
+    if (wr_limits_count(&conn->service->listener->limits)) leave_limits(conn);
 }
 
 /* The end of the line: on_close, and the memory. */
@@ -109,10 +123,13 @@ static void leave_worker(weir_conn *conn)
     wr_add(&worker->counters.closed[-conn->error], 1);
     if (protocol->on_close) protocol->on_close(conn, reason);
     if (protocol->inbox) wr_inbox_close(conn);
-    if (conn->service->listener) wr_limits_leave(&conn->service->listener->limits, &conn->peer);
-    if (conn->from_heap) wr_sub(&wr_worker_memory(worker)->used, FRONT + conn_size(conn->service));
+    if (conn->service->listener) leave_listener(conn);
+    weir_link *link = NULL;
+    if (connector) {
+        if (connector->from_heap) wr_sub(&wr_worker_memory(worker)->used, FRONT_OPENED + conn_size(conn->service));
+        link = connector->link;
+    }
     conn->slot->owner.conn = NULL;
-    weir_link *link = connector ? connector->link : NULL;
     destroy(conn);
     worker->owner.connections--;
     atomic_fetch_sub_explicit(&worker->shared.load, 1, memory_order_relaxed);
@@ -245,15 +262,32 @@ static void open_conn(weir_conn *conn)
     if (protocol->inbox) wr_inbox_open(conn);
 }
 
+static weir_conn *create_ipv6(wr_worker *worker, const wr_service *service, const wr_addr *peer)
+{
+    weir_conn *conn = create(worker, service, wr_worker_memory(worker), FRONT_IPV6);
+    if (conn) WR_CONTAINER_OF(conn, wr_conn_ipv6, conn)->peer = *peer;
+    return conn;
+}
+
+static inline weir_conn *create_accepted(wr_worker *worker, const wr_service *service, const wr_addr *peer)
+{
+    bool is_ipv6 = peer->family == WR_FAMILY_IPV6;
+    weir_conn *conn =
+        is_ipv6 ? create_ipv6(worker, service, peer) : create(worker, service, wr_worker_memory(worker), 0);
+    if (!conn) return NULL;
+    conn->peer = (wr_peer){ .port = peer->port, .family = peer->family };
+    memcpy(conn->peer.ip, peer->ip, sizeof conn->peer.ip);
+    return conn;
+}
+
 int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached socket, const wr_addr *peer)
 {
-    weir_conn *conn = create(worker, service, wr_worker_memory(worker), 0);
+    weir_conn *conn = create_accepted(worker, service, peer);
     if (!conn || wr_cq_adopt(worker->cq, socket, &conn->sock) != 0) {
         if (conn) destroy(conn);
         wr_cq_discard(worker->cq, socket);
         return WEIR_ENOMEM;
     }
-    conn->peer = *peer;
     join_worker(conn);
     wr_add(&worker->counters.accepted, 1);
     open_conn(conn);
@@ -262,7 +296,7 @@ int wr_conn_accept(wr_worker *worker, const wr_service *service, wr_detached soc
 
 static void connect_next(weir_conn *conn)
 {
-    wr_connect_params params = { .remote = &conn->peer,
+    wr_connect_params params = { .remote = wr_connector_remote(wr_connector_at(conn)),
                                  .path = conn->service->dialer->path,
                                  .local = wr_connector_next_local(wr_connector_at(conn)) };
     wr_cq_connect(conn->worker->cq, &params, &conn->recv);
@@ -285,8 +319,8 @@ void wr_conn_start(weir_conn *conn)
     wr_connector *connector = wr_connector_at(conn);
     const weir_dialer *dialer = conn->service->dialer;
     conn->state = WR_CONN_CONNECTING;
-    conn->peer = dialer->remote;
     join_worker(conn);
+    if (connector->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, FRONT_OPENED + conn_size(conn->service));
     if (conn->worker->owner.stopping) {
         wr_conn_settle(conn, WEIR_ESTOPPED, 0);
         wr_add(&conn->worker->counters.connect_errors, 1);
@@ -417,8 +451,7 @@ static void tell_end(weir_conn *conn)
 {
     if (conn->end_told || conn->state != WR_CONN_OPEN) return;
     conn->end_told = true;
-    if (WR_BUG(half_close_drops_sends))
-        wr_sub(&conn->worker->counters.queued, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments));
+    if (WR_BUG(half_close_drops_sends)) wr_conn_drop_waiting(conn);
     if (conn->write_dead) {
         wr_conn_fail(conn, 0, 0);
         return;
@@ -439,7 +472,7 @@ static void tell_end(weir_conn *conn)
  * there is nothing to protect. After a send that failed, a FIN would tell the peer that it has all of it. */
 static void reconcile_end(weir_conn *conn)
 {
-    if (conn->send.pending || conn->outbox.waiting) return;
+    if (conn->send.pending || wr_outbox_waits(&conn->outbox)) return;
     if (conn->write_dead && !WR_BUG(fin_after_failed_send))
         close_socket(conn, true);
     else if (conn->state == WR_CONN_CLOSING && conn->has_sent && !conn->peer_ended && !WR_BUG(reset_on_close)) {
@@ -469,7 +502,7 @@ static void tell(weir_conn *conn)
 
 static void submit(weir_conn *conn)
 {
-    if (conn->outbox.waiting && !conn->write_dead && !conn->send.pending) wr_conn_launch(conn);
+    if (wr_outbox_waits(&conn->outbox) && !conn->write_dead && !conn->send.pending) wr_conn_launch(conn);
     if (conn->state != WR_CONN_OPEN) reconcile_end(conn);
     if (wants_bytes(conn)) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
     if (conn->rearm && conn->state != WR_CONN_GONE) rearm(conn);

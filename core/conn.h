@@ -32,7 +32,14 @@ typedef struct wr_tail {
     uint8_t bytes[];
 } wr_tail;
 
-/* 192 bytes; with its slot (32) and its socket (48) an idle connection costs 272. Times are milliseconds of the
+/* Whom an accepted connection comes from, as far as 8 bytes say it. */
+typedef struct wr_peer {
+    uint8_t ip[4]; /* of IPv4 */
+    uint16_t port;
+    uint8_t family; /* enum wr_family; IPv6: all of the address stands in front of the connection, see wr_conn_ipv6 */
+} wr_peer;
+
+/* 160 bytes; with its slot (32) and its socket (40) an idle connection costs 232. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
@@ -48,25 +55,16 @@ struct weir_conn {
     wr_sock sock;
     wr_outbox outbox;
     wr_tail *tail;
-    weir_timer *timers; /* the embedder's, which end with it */
-    wr_addr peer;
+    weir_timer *timers;    /* the embedder's, which end with it */
+    wr_peer peer;          /* if it was accepted; wr_conn_peer says whose any connection is */
+    uint32_t outbox_bytes; /* of it, in flight or not */
     uint32_t received_ms;
     uint32_t deadline_ms; /* CONNECTING: to be there; OPEN: for the first message; CLOSING, DRAINING: to be gone */
     union {
         uint32_t slow_ms;     /* if `slow`: since when the outbox has been over its soft limit */
         int32_t system_error; /* if there is a reason: the system's */
     };
-    int8_t error;  /* the reason's WEIR_E…; 0 while there is none */
     uint8_t state; /* enum wr_conn_state */
-    bool dirty : 1;
-    bool has_deadline : 1;
-    bool got_message : 1; /* past the handshake */
-    bool has_sent : 1;    /* the peer has a tail of ours that a reset could destroy */
-    bool end_told : 1;    /* on_end has run, or the close begun */
-    bool slow : 1;        /* over the soft limit */
-    bool dropping : 1;    /* WEIR_SLOW_DROP_NEWEST is at it */
-    bool slow_told : 1;
-    bool from_heap : 1; /* made on another thread, by weir_connect */
     /* What is rare stands together, so that one look tells that nothing of it is the case. */
     union {
         struct {
@@ -86,10 +84,25 @@ struct weir_conn {
         };
         uint8_t special; /* not 0: there is more to do than to send and to receive */
     };
+    int8_t error; /* the reason's WEIR_E…; 0 while there is none */
+    bool dirty : 1;
+    bool has_deadline : 1;
+    bool got_message : 1; /* past the handshake */
+    bool has_sent : 1;    /* the peer has a tail of ours that a reset could destroy */
+    bool end_told : 1;    /* on_end has run, or the close begun */
+    bool slow : 1;        /* over the soft limit */
+    bool dropping : 1;    /* WEIR_SLOW_DROP_NEWEST is at it */
+    bool slow_told : 1;
 };
 
 /* The session follows the connection, aligned for any type. */
 #define WR_SESSION_OFFSET ((sizeof(weir_conn) + 15) & ~(size_t)15)
+
+/* A connection that was accepted from an IPv6 peer. */
+typedef struct wr_conn_ipv6 {
+    wr_addr peer;
+    _Alignas(16) weir_conn conn; /* last: its session follows it */
+} wr_conn_ipv6;
 
 /* wr_conn_create: a connection of a dialer's, with room for its wr_connector, its session and its slot, to be started
  * on its worker. From the worker's memory there; `memory` NULL: on any other thread, from the runtime's heap. NULL: no
@@ -129,7 +142,7 @@ static inline void wr_conn_touch(weir_conn *conn)
 /* wr_conn_queued: bytes in its outbox, and on their way there from other threads. [worker] */
 static inline size_t wr_conn_queued(const weir_conn *conn)
 {
-    return (size_t)conn->outbox.bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
+    return (size_t)conn->outbox_bytes + atomic_load_explicit(&conn->slot->shared.queued, memory_order_relaxed);
 }
 
 /* wr_conn_settle: the reason why it ends; the first one stands. [worker] */
@@ -149,6 +162,9 @@ void wr_conn_set_deadline(weir_conn *conn, uint32_t in_ms);
 
 /* wr_conn_limit_deadline: the same, but a nearer one stands. [worker] */
 void wr_conn_limit_deadline(weir_conn *conn, uint32_t in_ms);
+
+/* wr_conn_peer: its other end's address; while the name of that is being looked up, the port alone. [worker] */
+wr_addr wr_conn_peer(const weir_conn *conn);
 
 static inline uint32_t wr_conn_now_ms(const weir_conn *conn)
 {
@@ -170,7 +186,7 @@ static inline const weir_protocol *wr_conn_protocol(const weir_conn *conn)
 /* wr_conn_is_plain: whether it is open, and a pass has nothing to do for it but to send and to receive. */
 static inline bool wr_conn_is_plain(const weir_conn *conn)
 {
-    return conn->state == WR_CONN_OPEN && conn->special == 0 && conn->deaf == 0;
+    return conn->state == WR_CONN_OPEN && conn->deaf == 0 && conn->special == 0;
 }
 
 /* wr_conn_is_sendable: whether a send would be taken, its limits apart. */
@@ -217,6 +233,9 @@ void wr_conn_free_tail(weir_conn *conn);
 /* wr_conn_enqueue, wr_conn_enqueue_buf: weir_send and weir_send_buf, for the rest of core. [worker] */
 int wr_conn_enqueue(weir_conn *conn, const void *bytes, size_t size);
 int wr_conn_enqueue_buf(weir_conn *conn, weir_buf *buf);
+
+/* wr_conn_drop_waiting: forgets what is queued and not in flight. [worker] */
+void wr_conn_drop_waiting(weir_conn *conn);
 
 /* wr_conn_launch: sends what waits; nothing is in flight. [worker] */
 void wr_conn_launch(weir_conn *conn);

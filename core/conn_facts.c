@@ -1,9 +1,10 @@
 /* What a callback may ask of its connection. */
 #include <assert.h>
+#include <string.h>
 
 #include "core/address.h"
 #include "core/conn.h"
-#include "core/dialer.h"
+#include "core/connector.h"
 
 void *weir_conn_session(weir_conn *conn)
 {
@@ -31,11 +32,22 @@ unsigned weir_conn_worker(const weir_conn *conn)
     return conn->worker->index;
 }
 
+wr_addr wr_conn_peer(const weir_conn *conn)
+{
+    const wr_connector *connector = wr_connector_of(conn);
+    if (connector) return *wr_connector_remote(connector);
+    if (conn->peer.family == WR_FAMILY_IPV6) return WR_CONTAINER_OF((uintptr_t)conn, wr_conn_ipv6, conn)->peer;
+    wr_addr peer = { .port = conn->peer.port, .family = conn->peer.family };
+    memcpy(peer.ip, conn->peer.ip, sizeof conn->peer.ip);
+    return peer;
+}
+
 weir_address weir_conn_peer(const weir_conn *conn)
 {
     weir_address address;
     const weir_dialer *dialer = conn->service->dialer;
-    wr_address_format(&address, &conn->peer, dialer ? dialer->path : NULL);
+    const wr_addr peer = wr_conn_peer(conn);
+    wr_address_format(&address, &peer, dialer ? dialer->path : NULL);
     return address;
 }
 

@@ -9,8 +9,7 @@ bool wr_connector_has_remote(const wr_connector *connector)
 
 void wr_connector_next_remote(wr_connector *connector)
 {
-    connector->conn.peer = connector->lookup->addresses[connector->next_remote++];
-    connector->conn.peer.port = connector->conn.service->dialer->remote.port;
+    connector->lookup->addresses[connector->next_remote++].port = connector->conn.service->dialer->remote.port;
     connector->tried = 0;
 }
 
@@ -45,6 +44,7 @@ static inline wr_connector *make(weir_dialer *dialer, wr_worker *worker, bool is
         return NULL;
     }
     wr_connector *connector = WR_CONTAINER_OF(conn, wr_connector, conn);
+    connector->from_heap = !is_here;
     connector->link = NULL;
     connector->lookup = lookup;
     connector->step = lookup ? WEIR_STEP_RESOLVE : WEIR_STEP_CONNECT;

@@ -20,6 +20,7 @@ struct wr_connector {
     uint32_t next_remote;        /* of the name's addresses */
     uint32_t first;              /* local address that was tried */
     uint32_t tried;              /* how many were, to this remote one */
+    bool from_heap;              /* made on another thread, with the runtime's memory */
     _Alignas(16) weir_conn conn; /* last: its session follows it */
 };
 
@@ -61,6 +62,13 @@ static inline const wr_addr *wr_connector_next_local(wr_connector *connector)
 static inline bool wr_connector_has_local(const wr_connector *connector)
 {
     return connector->tried < connector->conn.service->dialer->local_count;
+}
+
+/* wr_connector_remote: the address that it is at; of a name that has none yet, the port alone. [worker] */
+static inline const wr_addr *wr_connector_remote(const wr_connector *connector)
+{
+    if (connector->next_remote == 0) return &connector->conn.service->dialer->remote;
+    return &connector->lookup->addresses[connector->next_remote - 1];
 }
 
 /* wr_connector_next_remote: goes on to the next address of the name; there is one. [worker] */

@@ -157,8 +157,9 @@ static void flush_part(wr_worker *worker, const wr_group_part *part, bool is_onl
         const wr_member *next = member->next;
         if (conn == o.except) {
             sent--;
-        } else if (conn->send.pending && conn->outbox.bytes == 0) { /* it was sent to, and the segment is its */
+        } else if (conn->send.pending && conn->outbox_bytes == 0) { /* it was sent to, and the segment is its */
             wr_outbox_put_in_flight(&conn->outbox, o.segment);
+            conn->outbox_bytes = buf->size;
             o.segment = NULL;
             o.service = NULL;
             pending++;

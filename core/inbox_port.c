@@ -72,7 +72,7 @@ void wr_inbox_open(weir_conn *conn)
 {
     wr_inbox_entry *entry = seat_of(conn)->entry;
     entry->id = weir_conn_get_id(conn);
-    entry->peer = conn->peer;
+    entry->peer = wr_conn_peer(conn);
     wr_inbox_push(wr_conn_protocol(conn)->inbox, &entry->open);
 }
 
@@ -83,7 +83,7 @@ void wr_inbox_close(weir_conn *conn)
     entry->reason = (weir_reason){ conn->error, conn->system_error };
     if (!entry->id) { /* it never opened; else the consumer may be reading these */
         entry->id = weir_conn_get_id(conn);
-        entry->peer = conn->peer;
+        entry->peer = wr_conn_peer(conn);
     }
     wr_inbox_push(wr_conn_protocol(conn)->inbox, &entry->close);
 }

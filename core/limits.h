@@ -25,6 +25,12 @@ void wr_limits_destroy(wr_limits *limits);
 
 enum wr_admission { WR_ADMITTED, WR_OVER_CONNECTIONS, WR_OVER_ADDRESS, WR_NO_MEMORY };
 
+/* wr_limits_count: whether connections are counted at all. */
+static inline bool wr_limits_count(const wr_limits *limits)
+{
+    return limits->max_connections || limits->max_per_address;
+}
+
 /* wr_limits_enter: counts a connection from `peer`, unless a limit forbids. An IPv6 peer counts by its /64, which is
  * what one customer gets and can wander through at will. [any] */
 static inline enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer);
@@ -43,13 +49,12 @@ uint64_t wr_limits_pace_limited(wr_limits *limits, uint64_t now_ns);
 
 static inline enum wr_admission wr_limits_enter(wr_limits *limits, const wr_addr *peer)
 {
-    bool is_limited = limits->max_connections || limits->max_per_address;
-    return is_limited ? wr_limits_enter_limited(limits, peer) : WR_ADMITTED;
+    return wr_limits_count(limits) ? wr_limits_enter_limited(limits, peer) : WR_ADMITTED;
 }
 
 static inline void wr_limits_leave(wr_limits *limits, const wr_addr *peer)
 {
-    if (limits->max_connections || limits->max_per_address) wr_limits_leave_limited(limits, peer);
+    if (wr_limits_count(limits)) wr_limits_leave_limited(limits, peer);
 }
 
 static inline uint64_t wr_limits_pace(wr_limits *limits, uint64_t now_ns)

@@ -38,23 +38,26 @@ uint32_t wr_outbox_free_list(wr_segment *segment, wr_segments *segments)
 
 const wr_slice *wr_outbox_launch_several(wr_outbox *outbox)
 {
-    wr_segment *last = outbox->waiting;
-    uint64_t bytes = last->slice.size;
-    while (last != outbox->end && bytes + last->slice.next->size <= WR_SEND_BATCH_MAX) {
-        last = next_of(last);
-        bytes += last->slice.size;
+    wr_segment *first = next_of(outbox->last), *end = first;
+    uint64_t bytes = end->slice.size;
+    while (end != outbox->last && bytes + end->slice.next->size <= WR_SEND_BATCH_MAX) {
+        end = next_of(end);
+        bytes += end->slice.size;
     }
-    outbox->flight = outbox->waiting;
-    outbox->waiting = next_of(last);
-    if (!outbox->waiting) outbox->end = NULL;
-    last->slice.next = NULL;
-    return &outbox->flight->slice;
+    if (end == outbox->last)
+        outbox->last = NULL;
+    else
+        outbox->last->slice.next = end->slice.next;
+    end->slice.next = NULL;
+    outbox->flight = first;
+    return &first->slice;
 }
 
 uint32_t wr_outbox_drop_waiting(wr_outbox *outbox, wr_segments *segments)
 {
-    uint32_t bytes = wr_outbox_free_list(outbox->waiting, segments);
-    outbox->waiting = outbox->end = NULL;
-    outbox->bytes -= bytes;
-    return bytes;
+    if (!outbox->last) return 0;
+    wr_segment *first = next_of(outbox->last);
+    outbox->last->slice.next = NULL;
+    outbox->last = NULL;
+    return wr_outbox_free_list(first, segments);
 }

@@ -2,7 +2,7 @@
  *
  * A list of segments: copies gathered in chunks of the worker's pool, and references to shared buffers. An empty outbox
  * holds no memory. A batch at a time is in flight; its segments do not change until the send completes, new bytes join
- * the waiting ones. */
+ * the waiting ones. How many bytes are in it is its user's to know, from what each call puts in or returns. */
 #ifndef WR_OUTBOX_H
 #define WR_OUTBOX_H
 
@@ -32,9 +32,8 @@ typedef struct wr_segment {
 } wr_segment;
 
 typedef struct wr_outbox {
-    wr_segment *flight;        /* with the backend */
-    wr_segment *waiting, *end; /* in order; `end` is the last of the waiting */
-    uint32_t bytes;            /* in both */
+    wr_segment *flight; /* with the backend: a list that ends */
+    wr_segment *last;   /* of those that wait, in order: a ring, so the first one follows it. NULL: none does */
 } wr_outbox;
 
 /* wr_segments: where the outboxes of one worker get their segments from. A send to a group takes a reference a member:
@@ -56,6 +55,11 @@ static inline void *wr_outbox_reserve(wr_outbox *outbox, wr_segments *segments, 
  * a chunk of copies that waits and has room: a reference there would begin a new chunk with the next copy, and small
  * copies and buffers by turns would hold 2 KiB a pair, 65 times what their limit counts. */
 static inline int wr_outbox_share(wr_outbox *outbox, wr_segments *segments, weir_buf *buf);
+
+static inline bool wr_outbox_waits(const wr_outbox *outbox)
+{
+    return outbox->last != NULL;
+}
 
 /* wr_outbox_launch: puts the next batch in flight and returns it; something waits, and nothing is in flight. */
 static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox);
@@ -81,23 +85,22 @@ static inline bool wr_segment_is_chunk(const wr_segment *segment)
 
 static inline void wr_outbox_append(wr_outbox *outbox, wr_segment *segment)
 {
-    segment->slice.next = NULL;
-    if (outbox->waiting)
-        outbox->end->slice.next = &segment->slice;
-    else
-        outbox->waiting = segment;
-    outbox->end = segment;
-    outbox->bytes += segment->slice.size;
+    wr_segment *last = outbox->last;
+    segment->slice.next = &segment->slice;
+    if (last) {
+        segment->slice.next = last->slice.next;
+        last->slice.next = &segment->slice;
+    }
+    outbox->last = segment;
 }
 
 /* Small sends of one pass end up side by side in one chunk. NULL: it has no room, or there is none. */
 static inline void *wr_outbox_extend(wr_outbox *outbox, uint32_t size)
 {
-    wr_segment *last = outbox->end;
-    if (!outbox->waiting || !wr_segment_is_chunk(last) || WR_COPY_MAX - last->slice.size < size) return NULL;
+    wr_segment *last = outbox->last;
+    if (!last || !wr_segment_is_chunk(last) || WR_COPY_MAX - last->slice.size < size) return NULL;
     void *place = last->bytes + last->slice.size;
     last->slice.size += size;
-    outbox->bytes += size;
     return place;
 }
 
@@ -135,18 +138,19 @@ static inline int wr_outbox_share(wr_outbox *outbox, wr_segments *segments, weir
 
 static inline const wr_slice *wr_outbox_launch(wr_outbox *outbox)
 {
-    assert(!outbox->flight && outbox->waiting);
-    if (outbox->waiting != outbox->end) return wr_outbox_launch_several(outbox);
-    outbox->flight = outbox->waiting;
-    outbox->waiting = outbox->end = NULL;
-    return &outbox->flight->slice;
+    wr_segment *last = outbox->last;
+    assert(!outbox->flight && last);
+    if (last->slice.next != &last->slice) return wr_outbox_launch_several(outbox);
+    last->slice.next = NULL;
+    outbox->flight = last;
+    outbox->last = NULL;
+    return &last->slice;
 }
 
 static inline void wr_outbox_put_in_flight(wr_outbox *outbox, wr_segment *segment)
 {
-    assert(segment && outbox->bytes == 0);
+    assert(segment && !outbox->flight && !outbox->last);
     outbox->flight = segment;
-    outbox->bytes = segment->slice.size;
 }
 
 static inline void wr_segment_free(wr_segment *segment, wr_segments *segments)
@@ -170,7 +174,6 @@ static inline uint32_t wr_outbox_landed(wr_outbox *outbox, wr_segments *segments
     else
         wr_segment_free(segment, segments);
     outbox->flight = NULL;
-    outbox->bytes -= bytes;
     return bytes;
 }
 

@@ -67,7 +67,7 @@ static inline void note_soft_limit(weir_conn *conn, bool is_over)
  * any other has a send coming to its end, which looks again. */
 WR_COLD static void watch_soft_limit(weir_conn *conn)
 {
-    bool is_over = conn->outbox.bytes > 0 && wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
+    bool is_over = conn->outbox_bytes > 0 && wr_conn_queued(conn) > wr_conn_protocol(conn)->outbox.soft_limit;
     note_soft_limit(conn, is_over);
 }
 
@@ -102,10 +102,23 @@ WR_COLD static int fail_enqueue(weir_conn *conn)
     return WEIR_ENOMEM;
 }
 
+/* `size` bytes have joined the outbox. */
+static inline void count_in(weir_conn *conn, size_t size)
+{
+    conn->outbox_bytes += (uint32_t)size;
+    wr_add(&conn->worker->counters.queued, size);
+}
+
+static inline void count_out(weir_conn *conn, uint32_t size)
+{
+    conn->outbox_bytes -= size;
+    wr_sub(&conn->worker->counters.queued, size);
+}
+
 /* `size` bytes have been appended, and so many are queued in all. */
 static inline void appended(weir_conn *conn, size_t size, size_t queued)
 {
-    wr_add(&conn->worker->counters.queued, size);
+    count_in(conn, size);
     note_soft_limit(conn, queued > wr_conn_protocol(conn)->outbox.soft_limit);
     if (conn->state == WR_CONN_OPEN) wr_conn_touch(conn);
 }
@@ -172,12 +185,16 @@ int wr_conn_enqueue_buf(weir_conn *conn, weir_buf *buf)
     return enqueue_buf(conn, buf);
 }
 
+void wr_conn_drop_waiting(weir_conn *conn)
+{
+    count_out(conn, wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments));
+}
+
 /* The peer reads no more. What it sent before may still be here, and is delivered first; then its end, or a deadline,
  * ends the connection with this reason. */
 static void stop_sending(weir_conn *conn, int error, int system_error)
 {
-    uint32_t dropped = wr_outbox_drop_waiting(&conn->outbox, &conn->worker->owner.segments);
-    wr_sub(&conn->worker->counters.queued, dropped);
+    wr_conn_drop_waiting(conn);
     conn->write_dead = true;
     note_soft_limit(conn, false);
     wr_conn_leave_groups(conn);
@@ -193,7 +210,7 @@ static void stop_sending(weir_conn *conn, int error, int system_error)
 static inline uint32_t free_flight(weir_conn *conn)
 {
     uint32_t bytes = wr_outbox_landed(&conn->outbox, &conn->worker->owner.segments);
-    wr_sub(&conn->worker->counters.queued, bytes);
+    count_out(conn, bytes);
     return bytes;
 }
 
@@ -212,7 +229,7 @@ static inline void launch(weir_conn *conn)
     wr_cq_send(conn->worker->cq, conn->sock, &conn->send, wr_outbox_launch(&conn->outbox));
     if (conn->send.pending) return;
     landed(conn);
-    if (conn->outbox.waiting) wr_conn_touch(conn); /* enough for one pass */
+    if (wr_outbox_waits(&conn->outbox)) wr_conn_touch(conn); /* enough for one pass */
 }
 
 void wr_conn_launch(weir_conn *conn)
@@ -226,7 +243,7 @@ void wr_conn_reconcile(weir_conn *conn)
         wr_conn_reconcile_all(conn);
         return;
     }
-    if (conn->outbox.waiting && !conn->send.pending) launch(conn);
+    if (wr_outbox_waits(&conn->outbox) && !conn->send.pending) launch(conn);
     if (!conn->recv.pending) wr_cq_recv(conn->worker->cq, conn->sock, &conn->recv);
 }
 
@@ -242,7 +259,7 @@ void wr_conn_sent(weir_conn *conn, int error, int system_error)
         free_flight(conn);
         stop_sending(conn, error, system_error);
     }
-    if ((conn->outbox.waiting && !WR_BUG(lost_wakeup)) || conn->rearm || conn->state != WR_CONN_OPEN)
+    if ((wr_outbox_waits(&conn->outbox) && !WR_BUG(lost_wakeup)) || conn->rearm || conn->state != WR_CONN_OPEN)
         wr_conn_touch(conn);
 }
 
@@ -274,7 +291,7 @@ int weir_send_header_buf(weir_conn *conn, const void *header, size_t size, weir_
     void *room = wr_outbox_reserve(&conn->outbox, segments, (uint32_t)size);
     if (!room) return fail_enqueue(conn);
     memcpy(room, header, size);
-    wr_add(&conn->worker->counters.queued, size);
+    count_in(conn, size);
     if (wr_outbox_share(&conn->outbox, segments, body) != 0) return fail_enqueue(conn);
     appended(conn, body->size, queued + both);
     return 0;

@@ -134,7 +134,11 @@ static inline wr_node *wr_node_reverse(wr_node *newest)
 /* An operation. `tag` is the caller's; the rest is the backend's from submit to final completion. Zero it before its
  * first use. A finished one may be submitted again as it is. */
 struct wr_op {
-    wr_node link; /* in one of the backend's lists */
+    union {
+        wr_node link;           /* in one of the backend's lists; until it stands in one, what is its work: */
+        const wr_slice *slices; /* SEND: from the first that the system has not wholly taken */
+        wr_send_batch *batch;   /* SEND_TO */
+    };
     union {
         uint32_t slot;        /* of its socket, */
         int32_t system_error; /* until it has failed */

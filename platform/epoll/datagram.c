@@ -238,7 +238,7 @@ static bool may_be_offered(const wr_socket *s, const wr_datagram *datagram, stru
 static void pack(const wr_socket *s, departures *d)
 {
     unsigned parts = 0;
-    const wr_datagram *datagram = s->batch->first;
+    const wr_datagram *datagram = s->out->batch->first;
     for (d->count = 0; datagram && d->count < WR_SEND_MESSAGES_MAX && parts < WR_SEND_PARTS_MAX; d->count++) {
         struct msghdr *header = &d->messages[d->count].msg_hdr;
         socklen_t length;
@@ -280,14 +280,13 @@ static void take_refusal(wr_socket *s, const struct msghdr *first, int system_er
     else if (is_run && system_error == EIO)
         s->run_size = 0;
     else
-        refuse(s->batch, first->msg_iovlen, wr_error_from_system(system_error), system_error);
+        refuse(s->out->batch, first->msg_iovlen, wr_error_from_system(system_error), system_error);
 }
 
 static void finish_send(wr_epoll *cq, wr_socket *s, int system_error)
 {
     wr_op *op = s->out;
     s->out = NULL;
-    s->batch = NULL;
     /* Each datagram that leaves would be an event, for ever. */
     if (s->wants_out) (void)wr_epoll_register(cq, s, DATAGRAM_EVENTS);
     wr_epoll_finish_system(cq, op, system_error);
@@ -305,19 +304,19 @@ static void await_writable(wr_epoll *cq, wr_socket *s)
 static bool write_some(wr_socket *s)
 {
     departures d;
+    wr_send_batch *batch = s->out->batch;
     pack(s, &d);
     if (d.count == 0) {
-        bool is_port = s->batch->first->peer.port == 0;
-        refuse(s->batch, 1, is_port ? WEIR_EINVAL : WEIR_EAFNOSUPPORT, 0);
+        refuse(batch, 1, batch->first->peer.port == 0 ? WEIR_EINVAL : WEIR_EAFNOSUPPORT, 0);
         return true;
     }
     int took = sendmmsg(s->fd, d.messages, d.count, 0);
     if (took < 0 && errno == EAGAIN) return false;
     if (took < 0 && errno != EINTR) take_refusal(s, &d.messages[0].msg_hdr, errno);
     for (int i = 0; i < took; i++) {
-        s->batch->sent += (uint32_t)d.messages[i].msg_hdr.msg_iovlen;
-        s->batch->sent_bytes += d.messages[i].msg_len;
-        pass(s->batch, d.messages[i].msg_hdr.msg_iovlen);
+        batch->sent += (uint32_t)d.messages[i].msg_hdr.msg_iovlen;
+        batch->sent_bytes += d.messages[i].msg_len;
+        pass(batch, d.messages[i].msg_hdr.msg_iovlen);
     }
     return true;
 }
@@ -329,7 +328,7 @@ void wr_epoll_serve_send_to(wr_epoll *cq, wr_socket *s)
             await_writable(cq, s);
             return;
         }
-        if (!s->batch->first) {
+        if (!s->out->batch->first) {
             finish_send(cq, s, 0);
             return;
         }
@@ -346,7 +345,7 @@ void wr_epoll_send_to(wr_cq *base, wr_sock sock, wr_op *op, wr_send_batch *batch
     wr_op_begin(op, WR_OP_SEND_TO, sock.slot);
     begin(s);
     *batch = (wr_send_batch){ .first = batch->first };
+    op->batch = batch;
     s->out = op;
-    s->batch = batch;
     wr_epoll_serve_send_to(cq, s);
 }

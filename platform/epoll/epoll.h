@@ -42,13 +42,9 @@ typedef struct wr_socket {
     wr_record record; /* its `next` is that of the ready list, while it stands there */
     int fd;
     wr_op *in;  /* pending recv or accept */
-    wr_op *out; /* pending send or connect */
+    wr_op *out; /* pending send, which knows what is left of it, or connect */
     union {
-        const wr_slice *slice; /* of `out`: the first that the kernel has not wholly taken */
-        wr_send_batch *batch;  /* datagrams: of `out` */
-    };
-    union {
-        uint32_t slice_done; /* bytes of `slice` that the kernel has */
+        uint32_t slice_done; /* of `out`: bytes of its first slice that the kernel has */
         struct {
             uint16_t receive_max; /* datagrams: of `in`, the bytes of each */
             uint16_t run_size;    /* ... and the largest size that goes out in runs; 0: none does */
@@ -76,7 +72,7 @@ typedef struct wr_socket {
     };
 } wr_socket;
 
-_Static_assert(sizeof(wr_socket) <= 48, "an idle socket stays small");
+_Static_assert(sizeof(wr_socket) <= 40, "an idle socket stays small");
 
 typedef struct wr_epoll {
     wr_cq base;

@@ -13,12 +13,20 @@
 
 #define STREAM_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
+static inline void await_readable(wr_epoll *cq, wr_socket *s, wr_op *op)
+{
+    s->in = op;
+    if (s->readable | s->ended) wr_epoll_queue(cq, s);
+}
+
 /* The first recv of a socket. The registration reports what is there already. */
-WR_COLD static bool begin_recv(wr_epoll *cq, wr_socket *s, wr_op *op)
+WR_COLD static void begin_recv(wr_epoll *cq, wr_socket *s, wr_op *op)
 {
     int error = wr_epoll_register(cq, s, STREAM_EVENTS);
-    if (error) wr_epoll_finish_system(cq, op, error);
-    return error == 0;
+    if (error)
+        wr_epoll_finish_system(cq, op, error);
+    else
+        await_readable(cq, s, op);
 }
 
 void wr_epoll_recv(wr_cq *base, wr_sock sock, wr_op *op)
@@ -28,9 +36,10 @@ void wr_epoll_recv(wr_cq *base, wr_sock sock, wr_op *op)
     assert(!s->in && (s->kind == WR_SOCKET_NEW || s->kind == WR_SOCKET_STREAM));
     wr_op_begin(op, WR_OP_RECV, sock.slot);
     s->kind = WR_SOCKET_STREAM;
-    if (!s->registered && !begin_recv(cq, s, op)) return;
-    s->in = op;
-    if (s->readable | s->ended) wr_epoll_queue(cq, s);
+    if (s->registered)
+        await_readable(cq, s, op);
+    else
+        begin_recv(cq, s, op);
 }
 
 /* The recv ends with an error: that of a read, or its end, or no memory. */
@@ -67,7 +76,7 @@ static size_t gather(const wr_socket *s, struct iovec *parts, unsigned *count)
     size_t total = 0;
     uint32_t skip = s->slice_done;
     *count = 0;
-    for (const wr_slice *slice = s->slice; slice && *count < WR_SEND_SLICES_MAX; slice = slice->next) {
+    for (const wr_slice *slice = s->out->slices; slice && *count < WR_SEND_SLICES_MAX; slice = slice->next) {
         /* iovec serves reads too, so its pointer is not const; a send does not write. */
         parts[*count].iov_base = (void *)(uintptr_t)((const char *)slice->data + skip);
         parts[*count].iov_len = slice->size - skip;
@@ -80,15 +89,16 @@ static size_t gather(const wr_socket *s, struct iovec *parts, unsigned *count)
 
 static void advance(wr_socket *s, size_t sent)
 {
+    wr_op *op = s->out;
     while (sent > 0) {
-        assert(s->slice); /* the kernel takes no more than there is */
-        size_t left = s->slice->size - s->slice_done;
+        assert(op->slices); /* the kernel takes no more than there is */
+        size_t left = op->slices->size - s->slice_done;
         if (sent < left) {
             s->slice_done += (uint32_t)sent;
             return;
         }
         sent -= left;
-        s->slice = s->slice->next;
+        op->slices = op->slices->next;
         s->slice_done = 0;
     }
 }
@@ -105,9 +115,10 @@ static ssize_t write_gathered(const wr_socket *s, size_t *wanted)
 /* One write, of `wanted` bytes. */
 static ssize_t write_some(const wr_socket *s, size_t *wanted)
 {
-    if (s->slice->next) return write_gathered(s, wanted);
-    *wanted = s->slice->size - s->slice_done;
-    return wr_call_send(s->fd, (const char *)s->slice->data + s->slice_done, *wanted);
+    const wr_slice *first = s->out->slices;
+    if (first->next) return write_gathered(s, wanted);
+    *wanted = first->size - s->slice_done;
+    return wr_call_send(s->fd, (const char *)first->data + s->slice_done, *wanted);
 }
 
 /* The operation is the caller's to finish. */
@@ -115,7 +126,6 @@ static wr_op *take_out(wr_socket *s)
 {
     wr_op *op = s->out;
     s->out = NULL;
-    s->slice = NULL;
     return op;
 }
 
@@ -140,7 +150,7 @@ static enum written note_written(wr_epoll *cq, wr_socket *s, ssize_t sent, size_
         return WRITTEN_WAITS;
     }
     if (sent > 0) advance(s, (size_t)sent);
-    if (!s->slice) return WRITTEN_ALL;
+    if (!s->out->slices) return WRITTEN_ALL;
     if (sent > 0 && (size_t)sent == wanted) return WRITTEN_SOME;
     await_writable(cq, s);
     return WRITTEN_WAITS;
@@ -170,8 +180,8 @@ WR_COLD static void send_rest(wr_epoll *cq, wr_socket *s, wr_op *op, const wr_sl
 {
     int error = errno;
     wr_op_begin(op, WR_OP_SEND, s->record.slot);
+    op->slices = slices;
     s->out = op;
-    s->slice = slices;
     s->slice_done = 0;
     errno = error;
     enum written written = slices->next ? WRITTEN_SOME : note_written(cq, s, sent, slices->size);

@@ -88,17 +88,18 @@ static void find_session_as_it_was(weir_conn *conn, weir_reason reason)
     for (size_t i = 0; i < size; i++) cr_assert_eq(session[i], 0xa5, "byte %zu of %zu was overwritten", i, size);
 }
 
-static void check_sessions(size_t size)
+static void check_sessions(const char *listen, const char *host, size_t size)
 {
     world w = { .protocol = { .framing = weir_framing_line(),
                               .on_open = use_session,
                               .on_close = find_session_as_it_was,
                               .session_size = size,
-                              .data = &size } };
+                              .data = &size },
+                .address = listen };
     world_start(&w);
     for (uint64_t round = 0; round < 4; round++) { /* the later ones get the memory of those before */
         raw_peer peers[3];
-        for (int i = 0; i < 3; i++) peers[i] = world_connect(&w);
+        for (int i = 0; i < 3; i++) peers[i] = raw_connect(host, w.port, 0);
         for (int i = 0; i < 3; i++) raw_send(peers[i], "an unfinished one", 17);
         WORLD_AWAIT(&w, world_stats(&w).bytes_received == (round + 1) * 51);
         for (int i = 0; i < 3; i++) raw_close(peers[i]);
@@ -109,10 +110,18 @@ static void check_sessions(size_t size)
 
 Test(conn, the_session_is_zeroed_and_aligned_and_all_its_own)
 {
-    check_sessions(1);
-    check_sessions(17);
-    check_sessions(4096);
-    check_sessions((1 << 20) - 64);
+    check_sessions("127.0.0.1:0", "127.0.0.1", 1);
+    check_sessions("127.0.0.1:0", "127.0.0.1", 17);
+    check_sessions("127.0.0.1:0", "127.0.0.1", 4096);
+    check_sessions("127.0.0.1:0", "127.0.0.1", (1 << 20) - 64);
+}
+
+/* Its peer's address takes more room, which is not the session's. */
+Test(conn, the_session_is_all_its_own_over_ipv6_too)
+{
+    if (!host_has_ipv6()) cr_skip_test("there is no ::1 here");
+    check_sessions("[::1]:0", "::1", 1);
+    check_sessions("[::1]:0", "::1", 4096);
 }
 
 /* ---- what it knows ---- */

@@ -233,9 +233,9 @@ static void check_handshake(const swarm_end *end)
  * outbox itself. */
 static void check_paused(const swarm_end *end)
 {
-    SWARM_CHECK(end->s, !end_may_be_unheard(end) || end->conn->outbox.bytes <= end->protocol.outbox.soft_limit,
+    SWARM_CHECK(end->s, !end_may_be_unheard(end) || end->conn->outbox_bytes <= end->protocol.outbox.soft_limit,
                 "end %u gets a message, and owes its peer %u bytes, over the soft limit of %" PRIu64, end->number,
-                end->conn->outbox.bytes, (uint64_t)end->protocol.outbox.soft_limit);
+                end->conn->outbox_bytes, (uint64_t)end->protocol.outbox.soft_limit);
 }
 
 /* The first of another runtime's, and each of a visitor's, who does not read yet: as much as he may be owed for long.
