@@ -46,7 +46,7 @@ static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr
     weir_conn *conn = (weir_conn *)(void *)(block + front);
     *conn = (weir_conn){ .worker = worker,
                          .service = service,
-                         .recv.tag = WR_TAG_CONN,
+                         .recv = { .tag = WR_TAG_CONN, .multishot = true },
                          .send = { .tag = WR_TAG_CONN, .prompt = true },
                          .timer.tag = WR_TIMER_CONN };
     if (size > sizeof *conn) memset(conn + 1, 0, size - sizeof *conn);

@@ -83,6 +83,7 @@ static size_t stash(weir_conn *conn, const uint8_t *bytes, size_t size)
     }
     conn->tail->scanned = 0;
     conn->stashed = true;
+    wr_conn_touch(conn);
     return size;
 }
 
@@ -129,7 +130,7 @@ WR_COLD static void keep_rest(weir_conn *conn, const uint8_t *bytes, size_t size
         conn->tail->scanned = scanned;
 }
 
-static inline void cut(weir_conn *conn, const uint8_t *bytes, size_t size)
+static void cut(weir_conn *conn, const uint8_t *bytes, size_t size)
 {
     if (conn->tail && is_listening(conn)) {
         size_t used = finish_tail(conn, bytes, size);
@@ -159,10 +160,20 @@ WR_COLD static void cut_for_inbox(weir_conn *conn, const uint8_t *bytes, size_t 
     wr_inbox_finish(conn);
 }
 
+/* Without framing, what has come is mostly one message, as it is. */
+static inline bool is_one_message(const weir_conn *conn, size_t size)
+{
+    const weir_protocol *protocol = wr_conn_protocol(conn);
+    return protocol->framing.kind == WEIR_FRAMING_NONE && size <= protocol->max_message && is_listening(conn) &&
+           !conn->tail;
+}
+
 static inline void receive(weir_conn *conn, const uint8_t *bytes, size_t size)
 {
     if (wr_conn_protocol(conn)->inbox)
         cut_for_inbox(conn, bytes, size);
+    else if (is_one_message(conn, size))
+        deliver(conn, bytes, size, 0);
     else
         cut(conn, bytes, size);
 }
@@ -176,6 +187,15 @@ WR_COLD static void receive_failed(weir_conn *conn, const wr_completion *complet
     if (conn->state != WR_CONN_GONE) wr_conn_touch(conn);
 }
 
+/* The recv has ended, or goes on while nobody listens. */
+WR_COLD static void after_received(weir_conn *conn)
+{
+    if (conn->state == WR_CONN_GONE) return;
+    if (conn->recv.pending && wr_conn_is_paused(conn) && conn->state == WR_CONN_OPEN)
+        wr_cq_recv_stop(conn->worker->cq, conn->sock);
+    wr_conn_touch(conn);
+}
+
 void wr_conn_received(weir_conn *conn, const wr_completion *completion)
 {
     if (completion->error != 0) {
@@ -187,7 +207,7 @@ void wr_conn_received(weir_conn *conn, const wr_completion *completion)
     conn->received_ms = (uint32_t)worker->owner.now_ms;
     if (conn->state == WR_CONN_OPEN) receive(conn, completion->buffer, completion->size);
     wr_cq_buf_return(worker->cq, completion->buffer);
-    if (conn->state != WR_CONN_GONE) wr_conn_touch(conn);
+    if (!conn->recv.pending || !is_listening(conn)) after_received(conn);
 }
 
 void wr_conn_unstash(weir_conn *conn)

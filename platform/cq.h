@@ -10,7 +10,7 @@
  *     of a send or a close alone may be had at once, by who asks for it (wr_op.prompt).
  *  2. Operations are intrusive. The caller embeds a wr_op in its own object; from the submit to the final completion it
  *     belongs to the backend, and must not move, be freed or be submitted again. Each submit has exactly one final
- *     completion. Only ACCEPT has more before it: those carry WR_MORE.
+ *     completion. Only ACCEPT, and a RECV that asks for it (wr_op.multishot), have more before it: those carry WR_MORE.
  *  3. A socket has at most one recv, one send and one close in flight, so the depth of a queue is bounded by its
  *     sockets. A send completes when all of it is with the kernel, or with an error. RECV_FROM and SEND_TO are the recv
  *     and the send of a datagram socket, which has no others.
@@ -28,9 +28,10 @@
  *     row (docs/decisions/0001).
  *  8. Every loop is bounded: accepts a pass, bytes a read, datagrams a batch, writes a send. One busy socket cannot
  *     starve the others.
- *  9. recv and send cannot be cancelled (to stop reading, submit no recv); closing the socket ends them. ACCEPT and
- *     CONNECT can. A cancel or a close may race with the result: the operation ends with WEIR_ECANCELED or with its
- *     true result, once. CANCELED is derived from our own state, never from a system's code.
+ *  9. recv and send cannot be cancelled (to stop reading, submit no recv, or stop one that goes on by wr_cq_recv_stop);
+ *     closing the socket ends them. ACCEPT and CONNECT can. A cancel or a close may race with the result: the operation
+ * ends with WEIR_ECANCELED or with its true result, once. CANCELED is derived from our own state, never from a system's
+ * code.
  * 10. Any thread may post an operation to any queue. Wake-ups are coalesced: one system call when the list of posts
  *     goes from empty to not empty.
  * 11. Errors are those of weir/error.h; the system's raw code rides along for logs, never for logic.
@@ -143,14 +144,16 @@ struct wr_op {
         uint32_t slot;        /* of its socket, */
         int32_t system_error; /* until it has failed */
     };
-    int8_t error;     /* 0 until it has failed */
-    uint8_t kind;     /* enum wr_op_kind of the last submit */
-    uint8_t tag;      /* the caller's: which of its objects this is embedded in */
-    bool pending : 1; /* from submit to final completion */
-    bool prompt : 1;  /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
-                         false  after it then, and no completion follows (docs/decisions/0003) */
-    bool settled : 1; /* the backend's, when its submit returns: it has its result, which comes out of wait without
-                         waiting: no deadline is needed for it. A backend need not say so */
+    int8_t error;       /* 0 until it has failed */
+    uint8_t kind;       /* enum wr_op_kind of the last submit */
+    uint8_t tag;        /* the caller's: which of its objects this is embedded in */
+    bool pending : 1;   /* from submit to final completion */
+    bool prompt : 1;    /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
+                           false after it then, and no completion follows (docs/decisions/0003) */
+    bool multishot : 1; /* the caller's: a RECV that has delivered bytes may go on, with WR_MORE (docs/decisions/0008).
+                           A backend need not do so */
+    bool settled : 1;   /* the backend's, when its submit returns: it has its result, which comes out of wait without
+                           waiting: no deadline is needed for it. A backend need not say so */
 };
 
 _Static_assert(sizeof(wr_op) == sizeof(wr_op *) + 8, "a connection has three of them");
@@ -239,6 +242,7 @@ struct wr_cq_ops {
     void (*connect)(wr_cq *cq, const wr_connect_params *params, wr_op *op);
     void (*cancel)(wr_cq *cq, wr_op *op);
     void (*recv)(wr_cq *cq, wr_sock sock, wr_op *op);
+    void (*recv_stop)(wr_cq *cq, wr_sock sock); /* NULL: every recv ends with its first completion */
     void (*buf_return)(wr_cq *cq, uint8_t *buffer);
     void (*send)(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
     void (*shutdown)(wr_cq *cq, wr_sock sock);
@@ -348,6 +352,13 @@ static inline void wr_cq_cancel(wr_cq *cq, wr_op *op)
 static inline void wr_cq_recv(wr_cq *cq, wr_sock sock, wr_op *op)
 {
     cq->ops->recv(cq, sock, op);
+}
+
+/* wr_cq_recv_stop: ends the socket's recv, whose completion with WR_MORE has come, before the next wait: none follows,
+ * and the operation is the caller's again. [owner] */
+static inline void wr_cq_recv_stop(wr_cq *cq, wr_sock sock)
+{
+    cq->ops->recv_stop(cq, sock);
 }
 
 /* wr_cq_buf_return: gives a leased buffer back. [owner] */

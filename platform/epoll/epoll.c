@@ -158,15 +158,26 @@ static unsigned take_posts(wr_epoll *cq, wr_completion *out, unsigned capacity)
     return count;
 }
 
-/* What one socket has to deliver, into `capacity` (at least 1) places. False: it must be looked at again. */
-static inline bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigned capacity, unsigned *count)
+/* What a stream has to deliver, to *out, which is moved on. False: it must be looked at again. */
+static inline bool serve_stream(wr_epoll *cq, wr_socket *s, wr_completion **out)
 {
+    if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s);
+    /* Bytes before the end: the read tells of the end only when there is nothing before it. */
+    if (!s->in || !(s->readable | s->ended)) return true;
+    if (wr_epoll_serve_recv(cq, s, *out)) ++*out;
+    return !(s->readable | s->ended) || !s->in;
+}
+
+/* The same of any socket, up to `end`, which is not reached yet. */
+static inline bool serve(wr_epoll *cq, wr_socket *s, wr_completion **out, const wr_completion *end)
+{
+    if (s->kind == WR_SOCKET_STREAM) return serve_stream(cq, s, out);
     switch (s->kind) {
     case WR_SOCKET_FREE: /* closed while it stood in the list */
         wr_table_recycle(&cq->owner.sockets, &s->record);
         return true;
     case WR_SOCKET_LISTENER: /* level-triggered: what is left is reported again */
-        *count += wr_epoll_serve_accept(cq, s, out, capacity);
+        *out += wr_epoll_serve_accept(cq, s, *out, (unsigned)(end - *out));
         return true;
     case WR_SOCKET_CONNECTING:
         wr_epoll_serve_connect(cq, s);
@@ -174,32 +185,26 @@ static inline bool serve(wr_epoll *cq, wr_socket *s, wr_completion *out, unsigne
     case WR_SOCKET_DATAGRAM:
         if (s->out && (s->writable || s->ended)) wr_epoll_serve_send_to(cq, s);
         if (!s->in || !(s->readable || s->ended)) return true;
-        *count += wr_epoll_serve_recv_from(cq, s, out);
+        *out += wr_epoll_serve_recv_from(cq, s, *out);
         return !s->in || !(s->readable || s->ended);
-    default:
-        if (s->out && (s->writable || s->ended)) wr_epoll_serve_send(cq, s);
-        /* Bytes before the end: the read tells of the end only when there is nothing before it. */
-        if (!s->in || !(s->readable | s->ended)) return true;
-        if (!wr_epoll_serve_recv(cq, s, out)) return !(s->readable || s->ended);
-        ++*count;
+    default: /* adopted, and nothing asked of it yet */
         return true;
     }
 }
 
 /* Looks once at each socket that stands in the list at the start; those that queue up meanwhile wait for the next pass,
  * so that a busy one cannot hold up the others. */
-static unsigned serve_ready(wr_epoll *cq, wr_completion *out, unsigned capacity)
+static wr_completion *serve_ready(wr_epoll *cq, wr_completion *out, const wr_completion *end)
 {
-    unsigned count = 0;
     uint32_t last = cq->owner.ready.last;
-    while (count < capacity && !wr_ready_empty(&cq->owner.ready)) {
+    while (out < end && !wr_ready_empty(&cq->owner.ready)) {
         wr_socket *s = wr_ready_take(&cq->owner.ready, &cq->owner.sockets, sizeof *s);
         uint32_t slot = s->record.slot;
         s->queued = false;
-        if (!serve(cq, s, out + count, capacity - count, &count)) wr_epoll_queue(cq, s);
+        if (!serve(cq, s, &out, end)) wr_epoll_queue(cq, s);
         if (slot == last) break;
     }
-    return count;
+    return out;
 }
 
 /* The socket of an event, with what it says noted; NULL: it concerns none, or one that has gone. */
@@ -222,12 +227,14 @@ static wr_socket *note_event(wr_epoll *cq, const struct epoll_event *event)
 static unsigned serve_events(wr_epoll *cq, const struct epoll_event *events, int event_count, wr_completion *out,
                              unsigned capacity)
 {
-    unsigned count = 0, room = wr_ready_empty(&cq->owner.ready) ? capacity : 0;
+    bool none_waits = wr_ready_empty(&cq->owner.ready);
+    wr_completion *next = out, *end = out + capacity, *room = none_waits ? end : out;
     for (const struct epoll_event *event = events; event < events + event_count; event++) {
         wr_socket *s = note_event(cq, event);
-        if (s && (count == room || !serve(cq, s, out + count, capacity - count, &count))) wr_epoll_queue(cq, s);
+        if (s && (next == room || !serve(cq, s, &next, end))) wr_epoll_queue(cq, s);
     }
-    return room ? count : serve_ready(cq, out, capacity);
+    if (!none_waits) next = serve_ready(cq, out, end);
+    return (unsigned)(next - out);
 }
 
 /* epoll_pwait2 takes nanoseconds; kernels before 5.11, and valgrind, have only milliseconds, rounded up. */
@@ -347,6 +354,7 @@ const struct wr_cq_ops wr_cq_epoll = {
     .connect = wr_epoll_connect,
     .cancel = wr_epoll_cancel,
     .recv = wr_epoll_recv,
+    .recv_stop = wr_epoll_recv_stop,
     .buf_return = epoll_buf_return,
     .send = wr_epoll_send,
     .shutdown = wr_epoll_shutdown,

@@ -152,6 +152,7 @@ void wr_epoll_serve_connect(wr_epoll *cq, wr_socket *s);
 
 /* stream.c */
 void wr_epoll_recv(wr_cq *cq, wr_sock sock, wr_op *op);
+void wr_epoll_recv_stop(wr_cq *cq, wr_sock sock);
 void wr_epoll_send(wr_cq *cq, wr_sock sock, wr_op *op, const wr_slice *slices);
 void wr_epoll_shutdown(wr_cq *cq, wr_sock sock);
 

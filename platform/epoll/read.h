@@ -16,11 +16,13 @@ static inline bool wr_epoll_serve_recv(wr_epoll *cq, wr_socket *s, wr_completion
     if (size <= 0) return wr_epoll_recv_nothing(cq, s, out, size == 0, buffer);
     if (size < cq->owner.buffers.block_size) s->readable = false;
     wr_op *op = s->in;
-    op->pending = false;
-    s->in = NULL;
+    if (!op->multishot) {
+        op->pending = false;
+        s->in = NULL;
+    }
     out->op = op;
     out->error = out->system_error = 0;
-    out->flags = 0;
+    out->flags = op->multishot ? WR_MORE : 0;
     out->size = (uint32_t)size;
     out->buffer = buffer;
     return true;

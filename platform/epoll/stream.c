@@ -42,6 +42,14 @@ void wr_epoll_recv(wr_cq *base, wr_sock sock, wr_op *op)
         begin_recv(cq, s, op);
 }
 
+void wr_epoll_recv_stop(wr_cq *base, wr_sock sock)
+{
+    wr_socket *s = wr_epoll_get(wr_epoll_of(base), sock);
+    assert(s->in && s->kind == WR_SOCKET_STREAM);
+    s->in->pending = false;
+    s->in = NULL;
+}
+
 /* The recv ends with an error: that of a read, or its end, or no memory. */
 static bool end_recv(wr_socket *s, wr_completion *out, int error, int system_error)
 {

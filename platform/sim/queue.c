@@ -260,6 +260,7 @@ static unsigned sim_wait(wr_cq *cq, wr_completion *out, unsigned capacity, uint6
     WR_SIM_RULE(queue->own, "a queue is not used after its destruction");
     WR_SIM_RULE(capacity > 0, "a wait has room for a completion");
     wr_sim_enter(queue->sim);
+    queue->own->waits++;
     unsigned count;
     if (queue->step) {
         count = collect(queue, out, shorten(queue->sim, capacity));
@@ -442,6 +443,16 @@ static void sim_recv(wr_cq *cq, wr_sock sock, wr_op *op)
     wr_sim_leave(queue->sim);
 }
 
+static void sim_recv_stop(wr_cq *cq, wr_sock sock)
+{
+    wr_sim_queue *queue = enter(cq);
+    wr_sim_socket *socket = get_stream(queue, sock);
+    WR_SIM_RULE(socket->in && socket->went_on == queue->own->waits, "a recv that has just gone on is stopped");
+    socket->in->pending = false;
+    socket->in = NULL;
+    wr_sim_leave(queue->sim);
+}
+
 static void sim_buf_return(wr_cq *cq, uint8_t *buffer)
 {
     wr_sim_queue *queue = enter(cq);
@@ -562,6 +573,7 @@ const struct wr_cq_ops wr_cq_sim = {
     .connect = sim_connect,
     .cancel = sim_cancel,
     .recv = sim_recv,
+    .recv_stop = sim_recv_stop,
     .buf_return = sim_buf_return,
     .send = sim_send,
     .shutdown = sim_shutdown,

@@ -173,6 +173,7 @@ struct wr_sim_socket {
     bool in_use;
     bool begun;                 /* the accept has delivered something since its submit */
     bool submitting;            /* a send, at this moment */
+    uint64_t went_on;           /* the wait, by the queue's count, in which a recv said that it goes on */
     wr_done done;               /* operations that have their result, in order */
     const wr_slice *sent;       /* of the send whose result is not yet delivered, */
     const wr_datagram *offered; /* or of the send_to, */
@@ -198,6 +199,7 @@ typedef struct wr_sim_own {
     /* Sockets: those that this round still looks at, and those of the next one: so nobody starves. */
     wr_ready now, later;
     wr_done orphans; /* results of connects that got no socket */
+    uint64_t waits;
 } wr_sim_own;
 
 /* The rest stays when the queue is destroyed, until its world is: a post that comes too late is found. */

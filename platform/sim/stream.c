@@ -128,6 +128,11 @@ unsigned wr_sim_serve_recv(wr_sim_queue *queue, wr_sim_socket *socket, wr_comple
         out->system_error = wr_sim_code(out->error);
     }
     WR_SIM_RULE(socket->in->pending, "an operation is the backend's until its final completion");
+    if (out->error == 0 && socket->in->multishot && wr_sim_coin(queue->sim)) {
+        out->flags = WR_MORE;
+        socket->went_on = queue->own->waits;
+        return 1;
+    }
     socket->in->pending = false;
     socket->in = NULL;
     return 1;

@@ -71,6 +71,28 @@ Test(conn_pause, a_paused_connection_takes_one_read_at_most)
     world_stop(&w);
 }
 
+Test(conn_pause, one_that_pauses_at_a_message_reads_no_more)
+{
+    enum { BUFFER = 64 * 1024 }; /* a read takes less */
+    world w = { .protocol = { .on_message = pause_always } };
+    static char block[BUFFER * 4];
+    world_start(&w);
+    raw_peer peer = world_connect(&w);
+    for (size_t sent = 1; sent <= 5; sent++) { /* not only at its first read */
+        raw_send(peer, "x", 1);
+        WORLD_AWAIT(&w, w.message_bytes == sent);
+        if (sent < 5) world_resume(&w, w.id);
+    }
+    raw_send(peer, block, sizeof block);
+    WORLD_HOLDS(&w, 30, world_stats(&w).bytes_received == 5);
+    world_resume(&w, w.id);
+    WORLD_AWAIT(&w, w.messages == 6);
+    WORLD_HOLDS(&w, 30, world_stats(&w).bytes_received <= BUFFER);
+    raw_close(peer);
+    world_resume(&w, w.id);
+    world_stop(&w);
+}
+
 Test(conn_pause, no_message_follows_the_one_that_pauses)
 {
     world w = { .protocol = { .framing = weir_framing_line(), .on_message = pause_at_p }, .keeps = true };

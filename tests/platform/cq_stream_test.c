@@ -198,6 +198,121 @@ CQ_TEST(cq_recv, tells_of_a_reset_that_follows_bytes)
 
 /* ---- sending ---- */
 
+/* Receives `size` bytes by recvs that may go on, and finds the pattern in them, from its place `from` on. */
+static void hear_more(world *w, wr_sock sock, deed *recv, size_t from, size_t size)
+{
+    uint8_t *expected = pattern(from + size);
+    for (size_t heard = from; heard < from + size;) {
+        if (!recv->buffer) world_recv_more(w, sock, recv);
+        world_await_bytes(w, recv);
+        cr_assert_eq(recv->error, 0);
+        cr_assert_leq(recv->size, from + size - heard, "more bytes than were sent");
+        cr_assert_arr_eq(recv->buffer, expected + heard, recv->size);
+        heard += recv->size;
+        world_return(w, recv);
+    }
+    free(expected);
+}
+
+CQ_TEST(cq_recv, delivers_one_message_after_the_other_when_it_goes_on)
+{
+    enum { COUNT = 50 };
+    pair p = world_pair(w);
+    deed recv = { 0 };
+    uint8_t *bytes = pattern(COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        world_say(w, p.a, &bytes[i], 1);
+        if (i % 2) world_settle(w);
+        hear_more(w, p.b, &recv, i, 1);
+    }
+    free(bytes);
+    world_finish_pair(w, p);
+}
+
+CQ_TEST(cq_recv, delivers_several_buffers_and_the_end_when_it_goes_on)
+{
+    enum { SIZE = 3 * DEFAULT_BUFFER_SIZE };
+    pair p = world_pair(w);
+    deed recv = { 0 };
+    uint8_t *bytes = pattern(SIZE);
+    world_say(w, p.a, bytes, SIZE);
+    wr_cq_shutdown(w->cq, p.a);
+    hear_more(w, p.b, &recv, 0, SIZE);
+    world_recv_more(w, p.b, &recv);
+    world_await(w, &recv);
+    cr_assert_eq(recv.error, WEIR_EEOF);
+    free(bytes);
+    world_finish_pair(w, p);
+}
+
+/* A pair whose recv at `b` goes on, after `size` bytes, or after a few more turns. False: this backend's end always. */
+static bool pair_with_more(world *w, pair *p, deed *recv, uint32_t size)
+{
+    *p = world_pair(w);
+    uint8_t *bytes = pattern(size);
+    bool goes_on = false;
+    for (int i = 0; i < 50 && !goes_on; i++) {
+        world_say(w, p->a, bytes, size);
+        hear_more(w, p->b, recv, 0, size);
+        goes_on = recv->op.pending;
+    }
+    free(bytes);
+    if (!goes_on) world_finish_pair(w, *p);
+    return goes_on;
+}
+
+CQ_TEST(cq_recv, ends_without_a_completion_when_it_is_stopped)
+{
+    pair p;
+    deed recv = { 0 };
+    if (!pair_with_more(w, &p, &recv, 1)) return;
+    world_recv_stop(w, &recv);
+    world_say(w, p.a, "x", 1);
+    world_settle(w);
+    char heard;
+    world_hear(w, p.b, &heard, 1);
+    cr_assert_eq(heard, 'x');
+    world_finish_pair(w, p);
+}
+
+CQ_TEST(cq_recv, is_stopped_in_the_middle_of_what_has_come)
+{
+    enum { SIZE = 3 * DEFAULT_BUFFER_SIZE };
+    pair p = world_pair(w);
+    deed recv = { .op.multishot = true };
+    uint8_t *bytes = pattern(SIZE), *heard = malloc(SIZE);
+    cr_assert_not_null(heard);
+    world_say(w, p.a, bytes, SIZE);
+    size_t size = 0;
+    do {
+        world_recv(w, p.b, &recv);
+        world_await_bytes(w, &recv);
+        memcpy(heard + size, recv.buffer, recv.size);
+        size += recv.size;
+        world_return(w, &recv);
+        if (recv.op.pending) world_recv_stop(w, &recv);
+        world_settle(w);
+        cr_assert_null(recv.buffer);
+    } while (size < SIZE);
+    cr_assert_arr_eq(heard, bytes, SIZE);
+    free(bytes);
+    free(heard);
+    world_finish_pair(w, p);
+}
+
+/* Nothing has come since, so its end is the close. */
+CQ_TEST(cq_recv, ends_by_a_close_when_it_went_on)
+{
+    pair p;
+    deed recv = { 0 }, close = { 0 };
+    if (!pair_with_more(w, &p, &recv, 1)) return;
+    world_end(w, p.b, false, &close);
+    world_await(w, &close);
+    cr_assert(recv.done);
+    cr_assert_eq(recv.error, WEIR_ECANCELED);
+    world_finish(w, p.a);
+}
+
 CQ_TEST(cq_send, sends_one_byte)
 {
     pair p = world_pair(w);

@@ -117,10 +117,26 @@ static void check_close(const world *w, const deed *close)
     }
 }
 
-static void note_accepted(deed *d, const wr_completion *c)
+static void note_bytes(deed *d, const wr_completion *c)
 {
-    cr_assert_eq(d->op.kind, WR_OP_ACCEPT, "only an accept has more to come");
+    cr_assert_geq(c->size, 1);
+    cr_assert_not_null(c->buffer);
+    cr_assert_null(d->buffer, "bytes before the last ones were returned");
+    d->size = c->size;
+    d->buffer = c->buffer;
+}
+
+/* One that is not the final one. */
+static void note_more(deed *d, const wr_completion *c)
+{
     cr_assert(d->op.pending);
+    if (d->op.kind == WR_OP_RECV) {
+        cr_assert(d->op.multishot);
+        cr_assert_eq(c->error, 0);
+        note_bytes(d, c);
+        return;
+    }
+    cr_assert_eq(d->op.kind, WR_OP_ACCEPT, "only an accept and a recv have more to come");
     if (c->error) {
         d->errors++;
         return;
@@ -157,12 +173,7 @@ static void note_final(world *w, deed *d, const wr_completion *c)
         d->sock = c->connected;
         cr_assert_neq(d->sock.generation, 0);
     }
-    if (d->op.kind == WR_OP_RECV && c->error == 0) {
-        cr_assert_geq(c->size, 1);
-        cr_assert_not_null(c->buffer);
-        d->size = c->size;
-        d->buffer = c->buffer;
-    }
+    if (d->op.kind == WR_OP_RECV && c->error == 0) note_bytes(d, c);
     if (d->op.kind == WR_OP_RECV_FROM && c->error == 0) note_datagrams(d, c);
     if (d->op.kind == WR_OP_SEND_TO && c->error == 0) cr_assert_null(d->batch.first, "a send that left some out");
 }
@@ -176,7 +187,7 @@ unsigned world_pump(world *w, uint64_t deadline_ns)
     for (unsigned i = 0; i < count; i++) {
         deed *d = WR_CONTAINER_OF(out[i].op, deed, op);
         if (out[i].flags & WR_MORE)
-            note_accepted(d, &out[i]);
+            note_more(d, &out[i]);
         else
             note_final(w, d, &out[i]);
     }
@@ -200,6 +211,15 @@ void world_await(world *w, const deed *d)
     uint64_t deadline_ns = patience_ns(w);
     while (!d->done) {
         cr_assert_lt(wr_cq_now(w->cq), deadline_ns, "an operation of kind %d never completed", d->op.kind);
+        world_pump(w, deadline_ns);
+    }
+}
+
+void world_await_bytes(world *w, const deed *recv)
+{
+    uint64_t deadline_ns = patience_ns(w);
+    while (!recv->done && !recv->buffer) {
+        cr_assert_lt(wr_cq_now(w->cq), deadline_ns, "no bytes came");
         world_pump(w, deadline_ns);
     }
 }
@@ -290,6 +310,20 @@ void world_recv(world *w, wr_sock sock, deed *d)
     begin(w, d, sock);
     wr_cq_recv(w->cq, sock, &d->op);
     check_submitted(d, WR_OP_RECV);
+}
+
+void world_recv_more(world *w, wr_sock sock, deed *d)
+{
+    if (d->op.pending) return;
+    d->op.multishot = true;
+    world_recv(w, sock, d);
+}
+
+void world_recv_stop(world *w, deed *d)
+{
+    wr_cq_recv_stop(w->cq, d->sock);
+    cr_assert_not(d->op.pending);
+    take_off(w, d);
 }
 
 void world_send(world *w, wr_sock sock, const wr_slice *slices, deed *d)

@@ -32,7 +32,7 @@ struct deed {
     unsigned turn; /* ... as the world's so manieth, from 1 */
     int error;
     int system_error;
-    uint32_t size;                /* RECV */
+    uint32_t size;                /* RECV: of what came last */
     uint8_t *buffer;              /* RECV: leased */
     const wr_datagram *datagrams; /* RECV_FROM: leased */
     wr_send_batch batch;          /* SEND_TO */
@@ -102,6 +102,9 @@ unsigned world_pump(world *w, uint64_t deadline_ns);
 /* world_await: waits until the deed is done; the test fails if that never happens. */
 void world_await(world *w, const deed *d);
 
+/* world_await_bytes: waits until a recv has brought something, or is done. */
+void world_await_bytes(world *w, const deed *recv);
+
 /* world_await_accepted: waits until the accept has delivered so many sockets in all. */
 void world_await_accepted(world *w, const deed *accept, unsigned count);
 
@@ -118,6 +121,9 @@ void world_accept(world *w, wr_sock listener, deed *d);
 void world_connect(world *w, const wr_endpoint *remote, deed *d);
 void world_connect_from(world *w, const wr_addr *local, const wr_endpoint *remote, deed *d);
 void world_recv(world *w, wr_sock sock, deed *d);
+
+/* world_recv_more: the same, but it may go on; or nothing, if it is in flight still. */
+void world_recv_more(world *w, wr_sock sock, deed *d);
 void world_send(world *w, wr_sock sock, const wr_slice *slices, deed *d);
 void world_end(world *w, wr_sock sock, bool reset, deed *d);
 
@@ -126,6 +132,9 @@ void world_send_to(world *w, wr_sock sock, const wr_datagram *first, deed *d);
 
 /* world_return: gives what a finished recv leased back. */
 void world_return(world *w, deed *d);
+
+/* world_recv_stop: ends a recv that goes on. */
+void world_recv_stop(world *w, deed *d);
 
 /* ---- submitting and waiting ---- */
 

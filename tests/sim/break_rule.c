@@ -110,6 +110,28 @@ static void two_recvs(void)
     wr_cq_recv(cq, a, &other);
 }
 
+static void stop_no_recv(void)
+{
+    wr_cq_recv_stop(cq, a);
+}
+
+static void stop_before_bytes(void)
+{
+    op.multishot = true;
+    wr_cq_recv(cq, a, &op);
+    wr_cq_recv_stop(cq, a);
+}
+
+/* It goes on or not, as the seed says: until it does. */
+static void stop_too_late(void)
+{
+    op.multishot = true;
+    while (!op.pending) wr_cq_buf_return(cq, lease());
+    wr_completion out;
+    (void)wr_cq_wait(cq, &out, 1, WR_DEADLINE_NOW);
+    wr_cq_recv_stop(cq, b);
+}
+
 static void two_sends(void)
 {
     send_much(&op);
@@ -426,6 +448,9 @@ static void recv_from_after_close(void)
 /* X(name, what the simulator is to say). */
 #define RULES(X)                                                                                   \
     X(two_recvs, "a socket has one recv in flight")                                                \
+    X(stop_no_recv, "a recv that has just gone on is stopped")                                     \
+    X(stop_before_bytes, "a recv that has just gone on is stopped")                                \
+    X(stop_too_late, "a recv that has just gone on is stopped")                                    \
     X(two_sends, "a socket has one send in flight")                                                \
     X(two_accepts, "a listener has one accept in flight")                                          \
     X(resubmit, "an operation is not submitted while it is in flight")                             \

@@ -229,13 +229,13 @@ static void check_handshake(const swarm_end *end)
                 "end %u gets its first message after its handshake deadline", end->number);
 }
 
-/* WEIR_SLOW_PAUSE: what other threads have queued counts only from when its worker comes to it, so this looks at the
- * outbox itself. */
-static void check_paused(const swarm_end *end)
+/* WEIR_SLOW_PAUSE: what other threads have queued, and what was sent to groups in this pass, counts only from when its
+ * worker comes to it, so this looks at the outbox itself, as it was before any other look. */
+static void check_paused(const swarm_end *end, uint32_t owed)
 {
-    SWARM_CHECK(end->s, !end_may_be_unheard(end) || end->conn->outbox_bytes <= end->protocol.outbox.soft_limit,
-                "end %u gets a message, and owes its peer %u bytes, over the soft limit of %" PRIu64, end->number,
-                end->conn->outbox_bytes, (uint64_t)end->protocol.outbox.soft_limit);
+    SWARM_CHECK(end->s, !end_may_be_unheard(end) || owed <= end->protocol.outbox.soft_limit,
+                "end %u gets a message, and owes its peer %u bytes, over the soft limit of %" PRIu64, end->number, owed,
+                (uint64_t)end->protocol.outbox.soft_limit);
 }
 
 /* The first of another runtime's, and each of a visitor's, who does not read yet: as much as he may be owed for long.
@@ -255,12 +255,13 @@ static void answer(swarm_end *end)
 
 static void on_message(weir_conn *conn, const void *bytes, size_t size)
 {
+    uint32_t owed = conn->outbox_bytes;
     swarm_end *end = enter(conn, "on_message", size);
     swarm *s = end->s;
     SWARM_CHECK(s, !end->paused && !end->ended && !end->asked_close && !end->asked_abort && !end->stop_told,
                 "end %u gets a message after its %s", end->number, end->paused ? "pause" : "end");
     check_handshake(end);
-    check_paused(end);
+    check_paused(end, owed);
     end->runtime->messages++;
     end->message_ns = swarm_now(s);
     end_take(end, bytes, size);
