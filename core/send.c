@@ -124,7 +124,7 @@ static inline void appended(weir_conn *conn, size_t size, size_t queued)
 }
 
 /* The bytes are copied last: nothing has to be kept over that. */
-static inline int append(weir_conn *conn, const void *bytes, size_t size)
+static int append(weir_conn *conn, const void *bytes, size_t size)
 {
     if (!wr_conn_is_sendable(conn)) return WEIR_ECLOSED;
     if (size == 0) return 0;
@@ -144,10 +144,25 @@ WR_COLD static int append_behind_deferred(weir_conn *conn, const void *bytes, si
     return append(conn, bytes, size);
 }
 
+/* Whether it is the first message of a pass, to a connection that is and stays within its soft limit, which the hard
+ * one is never below: most are, and there is nothing more to look at. */
+static inline bool is_easy(const weir_conn *conn, size_t size)
+{
+    size_t limit = wr_conn_protocol(conn)->outbox.soft_limit;
+    return conn->state == WR_CONN_OPEN && conn->error == 0 && size > 0 && size <= WR_COPY_MAX && size <= limit &&
+           wr_conn_queued(conn) <= limit - size && !conn->slow && !wr_outbox_waits(&conn->outbox);
+}
+
 static inline int enqueue(weir_conn *conn, const void *bytes, size_t size)
 {
     if (wr_conn_may_be_behind(conn)) return append_behind_deferred(conn, bytes, size);
-    return append(conn, bytes, size);
+    if (!is_easy(conn, size)) return append(conn, bytes, size);
+    void *room = wr_outbox_reserve(&conn->outbox, &conn->worker->owner.segments, (uint32_t)size);
+    if (!room) return fail_enqueue(conn);
+    count_in(conn, size);
+    wr_conn_touch(conn);
+    memcpy(room, bytes, size);
+    return 0;
 }
 
 static inline int append_buf(weir_conn *conn, weir_buf *buf)
