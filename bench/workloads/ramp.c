@@ -92,7 +92,7 @@ const struct workload workload_ramp = {
     .options = OPTION(WINDOW) | OPTION(CONNECTIONS) | OPTION(WORKERS),
     .usual = { .window = 16, .connections = 19000 },
     .most_window = 4096,
-    .rounds = 5,
+    .rounds = 9,
     .figures = figures,
     .note =
         "Latencies are from connect() to the first byte from the server. Above, the worst is of all rounds; below, it "
