@@ -249,7 +249,7 @@ void wr_conn_expire(weir_conn *conn)
 
 /* Birth. */
 
-static void open_conn(weir_conn *conn)
+static inline void open_conn(weir_conn *conn)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
     conn->state = WR_CONN_OPEN;
@@ -275,8 +275,9 @@ static inline weir_conn *create_accepted(wr_worker *worker, const wr_service *se
     weir_conn *conn =
         is_ipv6 ? create_ipv6(worker, service, peer) : create(worker, service, wr_worker_memory(worker), 0);
     if (!conn) return NULL;
-    conn->peer = (wr_peer){ .port = peer->port, .family = peer->family };
     memcpy(conn->peer.ip, peer->ip, sizeof conn->peer.ip);
+    conn->peer.port = peer->port;
+    conn->peer.family = peer->family;
     return conn;
 }
 

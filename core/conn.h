@@ -39,13 +39,12 @@ typedef struct wr_peer {
     uint8_t family; /* enum wr_family; IPv6: all of the address stands in front of the connection, see wr_conn_ipv6 */
 } wr_peer;
 
-/* 160 bytes; with its slot (32) and its socket (40) an idle connection costs 232. Times are milliseconds of the
+/* 160 bytes; with its slot (24) and its socket (40) an idle connection costs 224. Times are milliseconds of the
  * worker's clock, cut to 32 bits: compared by difference. */
 struct weir_conn {
     wr_worker *worker;
     const wr_service *service;
     wr_slot *slot;
-    weir_conn *dirty_next;
     wr_op recv; /* first the connect, if it was opened */
     wr_op send;
     union {
@@ -55,9 +54,10 @@ struct weir_conn {
     wr_sock sock;
     wr_outbox outbox;
     wr_tail *tail;
-    weir_timer *timers;    /* the embedder's, which end with it */
-    wr_peer peer;          /* if it was accepted; wr_conn_peer says whose any connection is */
-    uint32_t outbox_bytes; /* of it, in flight or not */
+    weir_timer *timers;     /* the embedder's, which end with it */
+    wr_member *memberships; /* in groups */
+    wr_peer peer;           /* if it was accepted; wr_conn_peer says whose any connection is */
+    uint32_t outbox_bytes;  /* of it, in flight or not */
     uint32_t received_ms;
     uint32_t deadline_ms; /* CONNECTING: to be there; OPEN: for the first message; CLOSING, DRAINING: to be gone */
     union {
@@ -131,12 +131,9 @@ void wr_conn_reconcile_all(weir_conn *conn);
 /* wr_conn_touch: reconcile it at the end of this pass. [worker] */
 static inline void wr_conn_touch(weir_conn *conn)
 {
-    wr_worker *worker = conn->worker;
     if (conn->dirty) return;
     conn->dirty = true;
-    conn->dirty_next = NULL;
-    *worker->owner.dirty_end = conn;
-    worker->owner.dirty_end = &conn->dirty_next;
+    wr_dirty_add(&conn->worker->owner.dirty, conn);
 }
 
 /* wr_conn_queued: bytes in its outbox, and on their way there from other threads. [worker] */
@@ -211,7 +208,7 @@ static inline void wr_conn_catch_up(const weir_conn *conn)
 /* wr_conn_leave_groups: it can be sent to no more. [worker] */
 static inline void wr_conn_leave_groups(weir_conn *conn)
 {
-    if (conn->slot->memberships) wr_members_leave_all(&conn->worker->owner.members, conn);
+    if (conn->memberships) wr_members_leave_all(&conn->worker->owner.members, conn);
 }
 
 /* receive.c */

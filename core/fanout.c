@@ -21,7 +21,7 @@ static const wr_group_part *part_of(const wr_member *member)
 static bool may_be_deferred_for(const weir_conn *conn, const wr_member *but)
 {
     unsigned seen = 0;
-    for (const wr_member *member = conn->slot->memberships; member; member = member->conn_next) {
+    for (const wr_member *member = conn->memberships; member; member = member->conn_next) {
         if (member == but) continue;
         if (part_of(member)->deferred.buf || ++seen == MEMBERSHIPS_SEEN) return true;
     }

@@ -34,7 +34,7 @@ static wr_member **bucket_of(const wr_members *members, const wr_roster *roster,
 
 wr_member *wr_members_find(const wr_members *members, const wr_roster *roster, const weir_conn *conn)
 {
-    if (!conn->slot->memberships || !roster->first) return NULL;
+    if (!conn->memberships || !roster->first) return NULL;
     wr_member *member = *bucket_of(members, roster, conn);
     while (member && (member->roster != roster || member->conn != conn)) member = member->bucket_next;
     return member;
@@ -91,12 +91,12 @@ int wr_members_add(wr_members *members, wr_roster *roster, weir_conn *conn)
                            .roster = roster,
                            .next = roster->first,
                            .link = &roster->first,
-                           .conn_next = conn->slot->memberships,
-                           .conn_link = &conn->slot->memberships,
+                           .conn_next = conn->memberships,
+                           .conn_link = &conn->memberships,
                            .bucket_next = *bucket };
     if (member->next) member->next->link = &member->next;
     if (member->conn_next) member->conn_next->conn_link = &member->conn_next;
-    *bucket = roster->first = conn->slot->memberships = member;
+    *bucket = roster->first = conn->memberships = member;
     members->count++;
     set_size(roster, wr_roster_size(roster) + 1);
     return 0;
@@ -124,5 +124,5 @@ void wr_members_remove(wr_members *members, wr_member *member)
 
 void wr_members_leave_all(wr_members *members, weir_conn *conn)
 {
-    while (conn->slot->memberships) wr_members_remove(members, conn->slot->memberships);
+    while (conn->memberships) wr_members_remove(members, conn->memberships);
 }

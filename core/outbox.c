@@ -1,5 +1,7 @@
 #include "core/outbox.h"
 
+#include "platform/hints.h"
+
 _Static_assert(sizeof(wr_segment) + WR_COPY_MAX <= WR_CHUNK_SIZE, "a copy of WR_COPY_MAX fits a chunk");
 
 void wr_segments_init(wr_segments *segments, wr_memory *memory, bool keep)
@@ -12,6 +14,11 @@ void wr_segments_destroy(wr_segments *segments)
 {
     wr_pool_destroy(&segments->chunks);
     wr_pool_destroy(&segments->references);
+}
+
+WR_COLD wr_segment *wr_segment_make_large(wr_segments *segments, uint32_t size)
+{
+    return wr_alloc(segments->chunks.memory, sizeof(wr_segment) + size);
 }
 
 static wr_segment *segment_of(const wr_slice *slice)

@@ -75,6 +75,9 @@ uint32_t wr_outbox_drop_waiting(wr_outbox *outbox, wr_segments *segments);
 
 /* ---- the way of every message, which is inlined; outbox.c has what is rare ---- */
 
+/* wr_segment_make_large: for a copy that no chunk holds. NULL: no memory. */
+wr_segment *wr_segment_make_large(wr_segments *segments, uint32_t size);
+
 uint32_t wr_outbox_free_list(wr_segment *segment, wr_segments *segments);
 const wr_slice *wr_outbox_launch_several(wr_outbox *outbox);
 
@@ -109,8 +112,7 @@ static inline void *wr_outbox_reserve(wr_outbox *outbox, wr_segments *segments, 
     assert(size > 0);
     void *place = wr_outbox_extend(outbox, size);
     if (place) return place;
-    wr_segment *segment = size <= WR_COPY_MAX ? wr_pool_get(&segments->chunks)
-                                              : wr_alloc(segments->chunks.memory, sizeof *segment + size);
+    wr_segment *segment = size <= WR_COPY_MAX ? wr_pool_get(&segments->chunks) : wr_segment_make_large(segments, size);
     if (!segment) return NULL;
     segment->slice.data = segment->bytes;
     segment->slice.size = size;

@@ -10,7 +10,8 @@ int wr_slots_init(wr_slots *slots, const wr_heap *heap, uint32_t capacity)
 {
     if (capacity > WR_SLOTS_MAX - WR_SLOTS_SPARE) capacity = WR_SLOTS_MAX - WR_SLOTS_SPARE;
     capacity += WR_SLOTS_SPARE;
-    *slots = (wr_slots){ .heap = heap, .chunk_max = (capacity + WR_SLOT_CHUNK - 1) / WR_SLOT_CHUNK };
+    *slots =
+        (wr_slots){ .heap = heap, .chunk_max = (capacity + WR_SLOT_CHUNK - 1) / WR_SLOT_CHUNK, .free = WR_SLOT_NONE };
     slots->chunks = wr_heap_alloc(heap, slots->chunk_max * sizeof *slots->chunks);
     if (!slots->chunks) return WEIR_ENOMEM;
     for (uint32_t i = 0; i < slots->chunk_max; i++) atomic_init(&slots->chunks[i], NULL);
@@ -34,12 +35,11 @@ static bool add_chunk(wr_slots *slots)
     wr_slot *chunk = wr_heap_alloc(slots->heap, WR_SLOT_CHUNK * sizeof *chunk);
     if (!chunk) return false;
     memset(chunk, 0, WR_SLOT_CHUNK * sizeof *chunk);
+    slots->free = count * WR_SLOT_CHUNK;
     for (uint32_t i = 0; i < WR_SLOT_CHUNK; i++) {
         atomic_init(&chunk[i].shared.generation, 1);
-        chunk[i].number = count * WR_SLOT_CHUNK + i;
-        chunk[i].next_free = i + 1 < WR_SLOT_CHUNK ? &chunk[i + 1] : NULL;
+        chunk[i].number = i + 1 < WR_SLOT_CHUNK ? slots->free + i + 1 : WR_SLOT_NONE;
     }
-    slots->free = chunk;
     atomic_store_explicit(&slots->chunks[count], chunk, memory_order_release);
     atomic_store_explicit(&slots->chunk_count, count + 1, memory_order_release);
     return true;
@@ -48,17 +48,26 @@ static bool add_chunk(wr_slots *slots)
 /* Under the lock. NULL: none is left. */
 static wr_slot *take_free(wr_slots *slots)
 {
-    if (!slots->free && !add_chunk(slots)) return NULL;
-    wr_slot *slot = slots->free;
-    slots->free = slot->next_free;
+    if (slots->free == WR_SLOT_NONE && !add_chunk(slots)) return NULL;
+    uint32_t number = slots->free;
+    wr_slot *slot = wr_slots_at(slots, number);
+    slots->free = slot->number;
+    slot->number = number;
     return slot;
+}
+
+/* Under the lock. */
+static void give_free(wr_slots *slots, wr_slot *slot)
+{
+    uint32_t number = slot->number;
+    slot->number = slots->free;
+    slots->free = number;
 }
 
 /* Here and not when it was given back: a sender to the former connection may have come later than that. */
 static void begin(wr_slot *slot, uint32_t hard_limit)
 {
     assert(!(hard_limit & WR_SLOT_TOLD));
-    slot->memberships = NULL;
     atomic_store_explicit(&slot->shared.limit, hard_limit, memory_order_relaxed);
 }
 
@@ -71,51 +80,30 @@ wr_slot *wr_slots_take_shared(wr_slots *slots, uint32_t hard_limit)
     return slot;
 }
 
-static void spare(wr_slots *slots, wr_slot *slot)
-{
-    slot->next_free = slots->owner.free;
-    slots->owner.free = slot;
-    slots->owner.count++;
-}
-
-static wr_slot *take_spare(wr_slots *slots)
-{
-    wr_slot *slot = slots->owner.free;
-    slots->owner.free = slot->next_free;
-    slots->owner.count--;
-    return slot;
-}
-
-/* Half as many as there may be, or what there is, in their order; there are none. */
+/* Half as many as there may be, or what there is, to be taken in their order; there are none. */
 WR_COLD static void get_spares(wr_slots *slots)
 {
-    wr_slot **end = &slots->owner.free, *slot;
+    enum { WANTED = WR_SLOTS_SPARE / 2 };
+    wr_slot **first = slots->owner.spare + WANTED, *slot;
     wr_mutex_lock(&slots->lock);
-    while (slots->owner.count < WR_SLOTS_SPARE / 2 && (slot = take_free(slots))) {
-        *end = slot;
-        end = &slot->next_free;
-        slots->owner.count++;
-    }
-    *end = NULL;
+    while (first > slots->owner.spare && (slot = take_free(slots))) *--first = slot;
     wr_mutex_unlock(&slots->lock);
+    slots->owner.count = (uint32_t)(slots->owner.spare + WANTED - first);
+    memmove((void *)slots->owner.spare, (void *)first, slots->owner.count * sizeof(wr_slot *));
 }
 
 WR_COLD static void give_spares(wr_slots *slots)
 {
     wr_mutex_lock(&slots->lock);
-    while (slots->owner.count > WR_SLOTS_SPARE / 2) {
-        wr_slot *slot = take_spare(slots);
-        slot->next_free = slots->free;
-        slots->free = slot;
-    }
+    while (slots->owner.count > WR_SLOTS_SPARE / 2) give_free(slots, slots->owner.spare[--slots->owner.count]);
     wr_mutex_unlock(&slots->lock);
 }
 
 wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit)
 {
-    if (!slots->owner.free) get_spares(slots);
-    if (!slots->owner.free) return NULL;
-    wr_slot *slot = take_spare(slots);
+    if (slots->owner.count == 0) get_spares(slots);
+    if (slots->owner.count == 0) return NULL;
+    wr_slot *slot = slots->owner.spare[--slots->owner.count];
     begin(slot, hard_limit);
     return slot;
 }
@@ -124,7 +112,7 @@ void wr_slots_give(wr_slots *slots, wr_slot *slot)
 {
     uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + !WR_BUG(slot_reused);
     atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
-    spare(slots, slot);
+    slots->owner.spare[slots->owner.count++] = slot;
     if (slots->owner.count > WR_SLOTS_SPARE) give_spares(slots);
 }
 

@@ -14,11 +14,12 @@
 #include "platform/os.h"
 
 enum {
-    WR_SLOT_CHUNK = 512,
+    WR_SLOT_CHUNK = 512, /* 12 KiB: to a block of 16 KiB and more jemalloc adds a page */
     WR_SLOTS_MAX = 1 << 24,
     WR_SLOT_CHUNKS_MAX = WR_SLOTS_MAX / WR_SLOT_CHUNK,
     WR_WORKERS_MAX = 256,
     WR_SLOTS_SPARE = 64, /* free ones that the worker holds, beyond what others may take */
+    WR_SLOT_NONE = WR_SLOTS_MAX,
 };
 
 typedef struct wr_slot {
@@ -30,12 +31,10 @@ typedef struct wr_slot {
         _Atomic uint32_t queued;     /* bytes that other threads have on the way to it */
         _Atomic uint32_t limit;      /* for them: the hard limit of its outbox, and WR_SLOT_TOLD */
     } shared;
-    uint32_t number;
-    union {
-        struct wr_member *memberships; /* of the connection in groups, core/members.h; its worker's */
-        struct wr_slot *next_free;     /* while it has none; the worker's, or under the lock */
-    };
+    uint32_t number; /* its own; in the list of free ones, which is under the lock, that of the next */
 } wr_slot;
+
+_Static_assert(sizeof(wr_slot) <= 24, "an idle connection stays small");
 
 /* In wr_slot.shared.limit: its worker has been told that other threads found the outbox full. */
 #define WR_SLOT_TOLD (UINT32_C(1) << 31)
@@ -48,11 +47,11 @@ typedef struct wr_slots {
     uint32_t chunk_max;
     _Atomic uint32_t chunk_count;
     struct {
-        wr_slot *free;
-        uint32_t count; /* of them, up to WR_SLOTS_SPARE */
+        wr_slot *spare[WR_SLOTS_SPARE + 1]; /* the last one is the next to be taken */
+        uint32_t count;
     } owner;
     wr_mutex lock;
-    wr_slot *free; /* under the lock */
+    uint32_t free; /* under the lock; WR_SLOT_NONE: the list is empty */
 } wr_slots;
 
 /* wr_slots_init: for up to `capacity` connections at once. WEIR_ENOMEM. */

@@ -70,7 +70,6 @@ int wr_worker_init(wr_worker *worker, weir_runtime *runtime, unsigned index, uin
     worker->index = index;
     worker->stop = (wr_message){ .run = begin_stop };
     worker->finish = (wr_message){ .run = finish };
-    worker->owner.dirty_end = &worker->owner.dirty;
     int error = wr_arena_init(&worker->owner.arena, &runtime->heap);
     if (error) return error;
     wr_cq_options options = { .memory = wr_worker_memory(worker), .sim = wr_sim_world(runtime->options.sim) };
@@ -105,6 +104,7 @@ void wr_worker_destroy(wr_worker *worker)
     wr_slots_destroy(&worker->slots);
     if (!worker->owner.segments.chunks.memory) return; /* not even an arena */
     wr_segments_destroy(&worker->owner.segments);
+    wr_dirty_free(&worker->owner.dirty, wr_worker_memory(worker));
     wr_arena_destroy(&worker->owner.arena);
 }
 
@@ -174,22 +174,25 @@ static unsigned run_timers(wr_worker *worker)
 }
 
 /* Those that are touched meanwhile come in the next pass, so that this one ends. */
-static void reconcile_dirty(wr_worker *worker)
+static inline void reconcile_dirty(wr_worker *worker)
 {
-    weir_conn *conn = worker->owner.dirty;
-    worker->owner.dirty = NULL;
-    worker->owner.dirty_end = &worker->owner.dirty;
-    while (conn) {
-        weir_conn *next = conn->dirty_next;
+    wr_dirty *dirty = &worker->owner.dirty;
+    if (dirty->unlisted && !wr_dirty_relist(worker)) {
+        wr_dirty_walk(worker);
+        return;
+    }
+    weir_conn **end = dirty->end;
+    for (weir_conn **next = dirty->list; next < end; next++) {
+        weir_conn *conn = *next;
         conn->dirty = false;
         wr_conn_reconcile(conn);
-        conn = next;
     }
+    wr_dirty_drop(dirty, (size_t)(end - dirty->list));
 }
 
 static uint64_t next_deadline(wr_worker *worker, uint64_t deadline_ns)
 {
-    if (worker->owner.dirty) return WR_DEADLINE_NOW;
+    if (!wr_dirty_is_empty(&worker->owner.dirty)) return WR_DEADLINE_NOW;
     uint64_t tick_ns = wr_deadlines_next_ns(&worker->owner.ticks);
     if (tick_ns < deadline_ns) deadline_ns = tick_ns;
     uint64_t due_ms = wr_wheel_next_ms(&worker->owner.wheel);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "core/deadline.h"
+#include "core/dirty.h"
 #include "core/fanout.h"
 #include "core/mailbox.h"
 #include "core/members.h"
@@ -54,8 +55,7 @@ struct wr_worker {
         wr_fanout fanout;           /* what was sent to groups, on its way to them */
         uint64_t now_ns;            /* when this pass began */
         uint64_t now_ms;            /* the same for the wheel */
-        weir_conn *dirty;           /* to be reconciled at the end of the pass */
-        weir_conn **dirty_end;      /* where the next one is linked */
+        wr_dirty dirty;             /* to be reconciled at the end of the pass */
         weir_udp_socket *udp_dirty; /* likewise */
         weir_udp_socket *udp_sockets;
         wr_acceptor *acceptors;

@@ -133,7 +133,7 @@ bool host_set_comma_locale(void)
     return made;
 }
 
-const unsigned host_socket_size = 48;
+const unsigned host_socket_size = 40;
 
 const struct host_codes host_codes = { .address_in_use = EADDRINUSE,
                                        .address_not_available = EADDRNOTAVAIL,

@@ -11,14 +11,12 @@
 enum { CONNS = 300, ROSTERS = 60 };
 
 static weir_conn conns[CONNS];
-static wr_slot slots[CONNS];
 static wr_roster rosters[ROSTERS];
 static bool is_member[ROSTERS][CONNS];
 static uint32_t sizes[ROSTERS];
 
 static wr_members make(wr_memory *memory)
 {
-    for (unsigned c = 0; c < CONNS; c++) conns[c].slot = &slots[c];
     return (wr_members){ .memory = memory };
 }
 
@@ -41,7 +39,7 @@ static void check_all(const wr_members *members)
 static void leave_all(wr_members *members, unsigned c)
 {
     wr_members_leave_all(members, &conns[c]);
-    cr_assert_null(slots[c].memberships);
+    cr_assert_null(conns[c].memberships);
     for (unsigned r = 0; r < ROSTERS; r++) {
         sizes[r] -= is_member[r][c];
         is_member[r][c] = false;
@@ -119,7 +117,7 @@ Test(members, are_found_also_where_the_table_could_not_grow)
     wr_members members = make(&memory);
     has_memory = false;
     cr_assert_eq(wr_members_add(&members, &rosters[0], &conns[0]), WEIR_ENOMEM, "there is no table at all");
-    cr_assert_null(slots[0].memberships);
+    cr_assert_null(conns[0].memberships);
     cr_assert_eq(memory.used, 0);
     has_memory = true;
     cr_assert_eq(wr_members_add(&members, &rosters[0], &conns[0]), 0);

@@ -99,10 +99,9 @@ Test(resources, an_idle_connection_holds_little_and_costs_nothing, .timeout = 60
     for (int i = 0; i < count; i++) peers[i] = world_connect(&w);
     WORLD_AWAIT(&w, w.opened == (unsigned)count + 1);
     uint64_t each = (world_stats(&w).memory - memory) / (unsigned)count;
-    /* A weir_conn of 232 bytes, 8 that align the session, a slot of 32, a socket, 16 of the world's, and what the
-     * tables of two workers round up.
+    /* A weir_conn of 160 bytes, a slot of 24, a socket, 16 of the world's, and what the tables of two workers round up.
      */
-    cr_assert_leq(each, 232 + 8 + 32 + host_socket_size + 16 + 16, "%u bytes a connection", (unsigned)each);
+    cr_assert_leq(each, 160 + 24 + host_socket_size + 16 + 16, "%u bytes a connection", (unsigned)each);
 
     weir_sleep_ms(20);
     uint64_t passes = world_stats(&w).passes, cpu_us = host_cpu_us();
