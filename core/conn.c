@@ -249,6 +249,15 @@ void wr_conn_expire(weir_conn *conn)
 
 /* Birth. */
 
+/* Its on_open has ended it. What is over at once leaves at once, so that the next one finds its memory, and what the
+ * kernel has freed with it, in the cache still. */
+static void end_early(weir_conn *conn)
+{
+    if (!wr_dirty_take_last(&conn->worker->owner.dirty, conn)) return; /* in its turn, behind what it did to others */
+    conn->dirty = false;
+    wr_conn_reconcile_all(conn);
+}
+
 static inline void open_conn(weir_conn *conn)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
@@ -260,6 +269,7 @@ static inline void open_conn(weir_conn *conn)
     wr_conn_touch(conn);
     if (protocol->on_open) protocol->on_open(conn);
     if (protocol->inbox) wr_inbox_open(conn);
+    if (conn->state != WR_CONN_OPEN) end_early(conn);
 }
 
 static weir_conn *create_ipv6(wr_worker *worker, const wr_service *service, const wr_addr *peer)
@@ -411,7 +421,7 @@ static void close_socket(weir_conn *conn, bool reset)
     conn->has_deadline = false;
     wr_conn_leave_groups(conn);
     wr_wheel_disarm(&conn->worker->owner.wheel, &conn->timer);
-    conn->close = (wr_op){ .tag = WR_TAG_CONN, .prompt = true };
+    conn->close = (wr_op){ .tag = WR_TAG_CONN, .prompt = !conn->recv.pending && !conn->send.pending };
     wr_cq_close(conn->worker->cq, conn->sock, &conn->close, reset);
     if (!conn->close.pending) conn->sock = (wr_sock){ 0, 0 };
 }

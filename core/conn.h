@@ -10,7 +10,8 @@
  * GONE        the socket is being closed; on_close and the end of the memory follow the completion of that
  *
  * A transition only settles what is desired; wr_conn_reconcile, once a pass for each connection that something
- * happened to, is the one place that submits sends, receives and closes to match. */
+ * happened to, is the one place that submits sends, receives and closes to match. For one that its on_open has ended it
+ * is called at once (docs/decisions/0009). */
 #ifndef WR_CONN_H
 #define WR_CONN_H
 

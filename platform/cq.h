@@ -148,8 +148,9 @@ struct wr_op {
     uint8_t kind;       /* enum wr_op_kind of the last submit */
     uint8_t tag;        /* the caller's: which of its objects this is embedded in */
     bool pending : 1;   /* from submit to final completion */
-    bool prompt : 1;    /* the caller's: a SEND or a CLOSE that succeeds within its submit may end there. `pending` is
-                           false after it then, and no completion follows (docs/decisions/0003) */
+    bool prompt : 1;    /* the caller's: a SEND that succeeds within its submit, or a CLOSE of a socket that has nothing
+                           else in flight, may end there. `pending` is false after it then, and no completion follows
+                           (docs/decisions/0003) */
     bool multishot : 1; /* the caller's: a RECV that has delivered bytes may go on, with WR_MORE (docs/decisions/0008).
                            A backend need not do so */
     bool settled : 1;   /* the backend's, when its submit returns: it has its result, which comes out of wait without

@@ -71,11 +71,9 @@ static void epoll_close(wr_cq *base, wr_sock sock, wr_op *op, bool reset)
     wr_epoll *cq = wr_epoll_of(base);
     wr_socket *s = wr_epoll_get(cq, sock);
     wr_op_begin(op, WR_OP_CLOSE, sock.slot);
+    assert(!op->prompt || (!s->in && !s->out));
     wr_epoll_drop(cq, s, reset);
-    if (cq->owner.done.first)
-        wr_epoll_finish(cq, op, 0, 0); /* it comes last, and results of the socket may be among these */
-    else
-        wr_epoll_finish_submit(cq, op);
+    wr_epoll_finish_submit(cq, op);
 }
 
 static int epoll_adopt(wr_cq *base, wr_detached socket, wr_sock *out)

@@ -533,6 +533,8 @@ static void sim_close(wr_cq *cq, wr_sock sock, wr_op *op, bool reset)
     wr_sim_queue *queue = enter(cq);
     wr_sim_socket *socket = get_socket(queue, sock);
     wr_sim_begin(op, WR_OP_CLOSE, sock.slot);
+    WR_SIM_RULE(!op->prompt || (!socket->in && !socket->out && !socket->done.first),
+                "a close is prompt where nothing else is in flight");
     if (socket->in && socket->file->kind == WR_FILE_STREAM) wr_sim_part(queue, socket);
     if (socket->in && socket->file->kind == WR_FILE_DATAGRAM) wr_sim_part_from(queue, socket);
     if (socket->in) wr_sim_finish(queue, socket, socket->in, WEIR_ECANCELED);
@@ -541,8 +543,7 @@ static void sim_close(wr_cq *cq, wr_sock sock, wr_op *op, bool reset)
     wr_sim_file *file = socket->file;
     wr_sim_socket_retire(socket);
     wr_sim_file_close(queue->sim, file, reset);
-    /* Nothing of the socket's is to be delivered: only then may it end here. */
-    if (op->prompt && !socket->done.first && !socket->queued && wr_sim_coin(queue->sim)) {
+    if (op->prompt && !socket->queued && wr_sim_coin(queue->sim)) {
         op->pending = false;
         free_socket(queue, socket);
     } else {

@@ -1,7 +1,9 @@
 /* Many connections that something happens to in one pass, with memory to list them and without. */
 #include "core/dirty.h"
 
-#include "core/world.h"
+#include <string.h>
+
+#include "core/connecting.h"
 
 enum { MANY = 200 }; /* more than the list has room for at first */
 
@@ -95,4 +97,89 @@ Test(dirty, without_memory_for_the_list_all_have_their_turn)
 Test(dirty, without_memory_those_that_are_touched_in_the_turns_of_others_have_theirs)
 {
     check(true, true);
+}
+
+/* ---- ended by its own on_open ---- */
+
+enum { BRIEF = 8 };
+
+typedef struct brief {
+    world w;
+    weir_conn *first;        /* it stays */
+    char log[2 * BRIEF + 1]; /* of the others: o: on_open, c: on_close */
+    bool says;               /* each tells the first of itself */
+    void (*ends)(weir_conn *conn);
+} brief;
+
+static void note(brief *b, char what)
+{
+    size_t length = strlen(b->log);
+    cr_assert_lt(length, 2 * BRIEF);
+    b->log[length] = what;
+}
+
+static void come_and_go(weir_conn *conn)
+{
+    brief *b = world_data(conn);
+    if (!b->first) {
+        b->first = conn;
+        return;
+    }
+    note(b, 'o');
+    if (b->says) cr_assert_eq(weir_send(b->first, "one more\n", 9), 0);
+    b->ends(conn);
+}
+
+static void note_end(weir_conn *conn, weir_reason reason)
+{
+    brief *b = world_data(conn);
+    (void)reason;
+    if (b->first == conn) return;
+    note(b, 'c');
+}
+
+/* They are all there in one pass. `expected`: where the system may close at once; elsewhere each opens and closes. */
+static void check_brief(brief *b, const char *expected)
+{
+    uint16_t port;
+    raw_peer listener = raw_listen(BRIEF + 1, &port);
+    b->w.protocol = (weir_protocol){ .on_open = come_and_go, .on_close = note_end, .data = b };
+    b->w.manual = b->w.no_listener = true;
+    world_start(&b->w);
+    connect_to(&b->w, port, NULL);
+    WORLD_AWAIT(&b->w, b->w.opened == 1);
+    raw_peer first = raw_accept(listener);
+    world_settle(&b->w);
+    for (unsigned i = 0; i < BRIEF; i++) connect_to(&b->w, port, NULL);
+    WORLD_AWAIT(&b->w, b->w.closed == BRIEF);
+    if (host_ends_at_once) cr_assert_str_eq(b->log, expected);
+    cr_assert_eq(b->w.opened, BRIEF + 1);
+    if (b->says) {
+        char heard[9 * BRIEF];
+        raw_receive(first, heard, sizeof heard);
+        cr_assert_arr_eq(heard + sizeof heard - 9, "one more\n", 9);
+    }
+    raw_close(first);
+    WORLD_AWAIT(&b->w, b->w.closed == BRIEF + 1);
+    raw_close(listener);
+    world_stop(&b->w);
+}
+
+Test(dirty, what_its_on_open_aborts_has_gone_before_the_next_comes)
+{
+    static brief b = { .ends = weir_abort };
+    check_brief(&b, "ococococococococ");
+}
+
+Test(dirty, what_its_on_open_closes_has_gone_before_the_next_comes)
+{
+    static brief b = { .ends = weir_close };
+    check_brief(&b, "ococococococococ");
+}
+
+/* The one that stays stands behind the one that touched it first, which waits; the others do so no more. */
+Test(dirty, what_has_done_something_to_another_goes_in_its_turn)
+{
+    static brief b = { .ends = weir_abort, .says = true };
+    check_brief(&b, "oocococococococc");
 }

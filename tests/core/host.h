@@ -40,6 +40,9 @@ bool host_set_comma_locale(void);
 /* host_socket_size: bytes that the backend of this system holds for a socket that is idle. */
 extern const unsigned host_socket_size;
 
+/* host_ends_at_once: the backend of this system may close a socket within the submit. */
+extern const bool host_ends_at_once;
+
 /* host_codes: what this system calls these accidents, as it rides along for logs. */
 extern const struct host_codes {
     int address_in_use, address_not_available, connection_refused;

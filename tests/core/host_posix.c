@@ -134,6 +134,7 @@ bool host_set_comma_locale(void)
 }
 
 const unsigned host_socket_size = 40;
+const bool host_ends_at_once = true;
 
 const struct host_codes host_codes = { .address_in_use = EADDRINUSE,
                                        .address_not_available = EADDRNOTAVAIL,

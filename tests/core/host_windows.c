@@ -64,6 +64,7 @@ bool host_set_comma_locale(void)
 }
 
 const unsigned host_socket_size = 72; /* with the OVERLAPPED of the receive that waits */
+const bool host_ends_at_once = false;
 
 const struct host_codes host_codes = { .address_in_use = WSAEADDRINUSE,
                                        .address_not_available = WSAEADDRNOTAVAIL,

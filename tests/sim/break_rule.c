@@ -175,6 +175,21 @@ static void close_twice(void)
     wr_cq_close(cq, b, &op, false);
 }
 
+static void prompt_close_of_a_recv(void)
+{
+    wr_cq_recv(cq, b, &op);
+    closing.prompt = true;
+    wr_cq_close(cq, b, &closing, false);
+}
+
+/* The send is over, and not yet delivered. */
+static void prompt_close_of_a_result(void)
+{
+    wr_cq_send(cq, b, &op, &slice);
+    closing.prompt = true;
+    wr_cq_close(cq, b, &closing, false);
+}
+
 static void local_after_close(void)
 {
     wr_addr local;
@@ -458,6 +473,8 @@ static void recv_from_after_close(void)
     X(operation_changed, "an operation is the backend's until its final completion")               \
     X(recv_after_close, "a handle is not used after its close")                                    \
     X(close_twice, "a handle is not used after its close")                                         \
+    X(prompt_close_of_a_recv, "a close is prompt where nothing else is in flight")                 \
+    X(prompt_close_of_a_result, "a close is prompt where nothing else is in flight")               \
     X(local_after_close, "a handle is not used after its close")                                   \
     X(zeroed_handle, "a handle is one of this queue's")                                            \
     X(accept_on_stream, "an accept is for a listener")                                             \
