@@ -44,13 +44,18 @@ static void stop(const struct contest *contest, const struct contender *contende
     if (!contest->workload->alone) process_end(&contender->server);
 }
 
-const struct outcome *contest_burst(const struct contender *contender, uint64_t duration_ns)
+static const struct outcome *burst(const struct contender *contender, const struct order *order)
 {
     static struct message message;
     message.kind = MESSAGE_BURST;
-    message.order = (struct order){ .duration_ns = duration_ns, .operations = UINT64_MAX };
-    process_ask(&contender->driver, &message, (int)(duration_ns / NS_PER_MS) + PATIENCE_MS);
+    message.order = *order;
+    process_ask(&contender->driver, &message, (int)(order->duration_ns / NS_PER_MS) + PATIENCE_MS);
     return &message.outcome;
+}
+
+const struct outcome *contest_burst(const struct contender *contender, uint64_t duration_ns)
+{
+    return burst(contender, &(struct order){ .duration_ns = duration_ns, .operations = UINT64_MAX });
 }
 
 struct usage contest_usage(const struct contender *contender)
@@ -94,7 +99,7 @@ static void measure(const struct contest *contest, struct contender *contender, 
 {
     bool asks = !contest->workload->alone;
     struct usage none = { 0 };
-    if (!contest->workload->fresh) contest_burst(contender, contest->warm_up_ns);
+    if (!contest->workload->fresh) burst(contender, &contest->warm_up);
     struct usage before = asks ? contest_usage(contender) : none;
     const struct outcome *outcome = contest_burst(contender, contest->slice_ns);
     struct usage after = asks ? contest_usage(contender) : none;

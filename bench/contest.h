@@ -33,7 +33,8 @@ struct contest {
     struct job job;
     unsigned rounds; /* at most ROUNDS_MAX */
     unsigned rounds_done;
-    uint64_t slice_ns, warm_up_ns;
+    uint64_t slice_ns;
+    struct order warm_up;
     bool together;
     bool awake; /* idle cores poll */
     bool first; /* both sides go before other processes */

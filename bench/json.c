@@ -144,8 +144,13 @@ static void write_set_up(FILE *file, const struct contest *contest)
     write_string(file, "other_cpus", other);
     fputs(", ", file);
     write_string(file, "cpu_clock", usage_clock_text());
-    fprintf(file, ", \"idle_cores_poll\": %s, \"slice_ns\": %" PRIu64 ", \"warm_up_ns\": %" PRIu64 "},\n",
-            contest->awake ? "true" : "false", contest->slice_ns, contest->warm_up_ns);
+    fprintf(file, ", \"idle_cores_poll\": %s, \"slice_ns\": %" PRIu64 ", ", contest->awake ? "true" : "false",
+            contest->slice_ns);
+    if (contest->workload->warm_up_each) {
+        fprintf(file, "\"warm_up_operations\": %" PRIu64 "},\n", contest->warm_up.operations);
+    } else {
+        fprintf(file, "\"warm_up_ns\": %" PRIu64 "},\n", contest->warm_up.duration_ns);
+    }
     const struct job *job = &contest->job;
     fprintf(file, "  \"options\": {\"rounds\": %u, \"window\": %u, \"connections\": %u", contest->rounds, job->window,
             job->connections);

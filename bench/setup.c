@@ -16,6 +16,7 @@ enum {
     SLICE_MS = 200,
     SHORTEST_SLICE_MS = 10,
     LONGEST_WARM_UP_MS = 40,
+    LONGEST_COUNTED_WARM_UP_MS = 2000,
 };
 
 const struct workload *setup_workload(const char *name)
@@ -127,9 +128,13 @@ static void set_times(struct contest *contest, const struct options *options)
                    options->seconds, contest->rounds, contest->count, (double)contest->slice_ns / NS_PER_MS,
                    SHORTEST_SLICE_MS);
     }
-    contest->warm_up_ns = contest->slice_ns / 5;
-    if (contest->warm_up_ns > LONGEST_WARM_UP_MS * (uint64_t)NS_PER_MS) {
-        contest->warm_up_ns = LONGEST_WARM_UP_MS * (uint64_t)NS_PER_MS;
+    contest->warm_up = (struct order){ .duration_ns = contest->slice_ns / 5, .operations = UINT64_MAX };
+    if (contest->warm_up.duration_ns > LONGEST_WARM_UP_MS * (uint64_t)NS_PER_MS) {
+        contest->warm_up.duration_ns = LONGEST_WARM_UP_MS * (uint64_t)NS_PER_MS;
+    }
+    if (workload->warm_up_each) {
+        contest->warm_up.duration_ns = LONGEST_COUNTED_WARM_UP_MS * (uint64_t)NS_PER_MS;
+        contest->warm_up.operations = (uint64_t)workload->warm_up_each * contest->job.connections;
     }
 }
 

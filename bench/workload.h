@@ -36,6 +36,7 @@ struct workload {
     struct job usual;      /* what is not said by options, and is not 0 */
     unsigned least_window, most_window, least_size; /* if not 0 */
     unsigned rounds, slice_ms;                      /* if not said, and not 0: the general ones */
+    unsigned warm_up_each; /* if not 0: operations a connection that the warm-up has, and takes what time they need */
     const struct figure *figures; /* FIGURES_MAX at the most, and one without a name behind them; or NULL */
     bool only_figures;            /* its table has no others */
     const char *note;             /* under the table: what its figures are; or NULL */
