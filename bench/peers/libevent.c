@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "linux/socket.h"
@@ -444,7 +443,7 @@ struct timers {
     struct event_base *base;
     struct event armer;
     const uint32_t *delays_ms;
-    unsigned count, tick_us;
+    unsigned count;
     uint64_t fired;
     struct event each[];
 };
@@ -462,7 +461,7 @@ static void arm_all(evutil_socket_t fd, short what, void *timers_of_this)
     struct timers *timers = timers_of_this;
     for (unsigned i = 0; i < timers->count; i++) {
         uint32_t delay_ms = timers->delays_ms[i];
-        struct timeval delay = { .tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000 + timers->tick_us };
+        struct timeval delay = { .tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000 };
         add(&timers->each[i], &delay);
     }
 }
@@ -470,12 +469,9 @@ static void arm_all(evutil_socket_t fd, short what, void *timers_of_this)
 static void *timers_open(const struct job *job)
 {
     struct timers *timers = allocate(1, sizeof *timers + job->timers * sizeof timers->each[0]);
-    timers->base = create_base(0);
+    /* Never early: its usual clock is behind by a tick when a timer is armed, and by more when the tick is late. */
+    timers->base = create_base(EVENT_BASE_FLAG_PRECISE_TIMER);
     timers->count = job->timers;
-    /* Never early: libevent's clock may be so far behind when a timer is armed. */
-    struct timespec tick;
-    if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0) fail_system("CLOCK_MONOTONIC_COARSE");
-    timers->tick_us = (unsigned)(tick.tv_nsec / 1000);
     event_assign(&timers->armer, timers->base, -1, 0, arm_all, timers);
     for (unsigned i = 0; i < timers->count; i++) {
         event_assign(&timers->each[i], timers->base, -1, 0, timer_fired, timers);
