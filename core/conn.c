@@ -15,19 +15,12 @@
 
 _Static_assert(sizeof(weir_conn) <= 160, "an idle connection stays small");
 
-/* Without what stands in front of it. */
-static size_t conn_size(const wr_service *service)
-{
-    size_t size = WR_SESSION_OFFSET + service->protocol.session_size;
-    return service->protocol.inbox ? size + wr_inbox_seat_size(&service->protocol) : size;
-}
-
 /* What stands in front of a connection: its wr_connector, if it was opened; its peer's address, if that is of IPv6. */
 enum { FRONT_OPENED = offsetof(wr_connector, conn), FRONT_IPV6 = offsetof(wr_conn_ipv6, conn) };
 
 static inline void free_conn(weir_conn *conn, size_t front, bool from_heap)
 {
-    size_t size = front + conn_size(conn->service);
+    size_t size = front + conn->service->conn_size;
     void *block = (char *)conn - front;
     if (conn->service->protocol.inbox) wr_inbox_leave(conn);
     if (from_heap)
@@ -39,7 +32,7 @@ static inline void free_conn(weir_conn *conn, size_t front, bool from_heap)
 static inline weir_conn *create(wr_worker *worker, const wr_service *service, wr_memory *memory, size_t front)
 {
     assert(worker);
-    size_t size = conn_size(service);
+    size_t size = service->conn_size;
     uint32_t hard_limit = (uint32_t)service->protocol.outbox.hard_limit;
     char *block = memory ? wr_alloc(memory, front + size) : wr_heap_alloc(&worker->runtime->heap, front + size);
     if (!block) return NULL;
@@ -126,7 +119,7 @@ static void leave_worker(weir_conn *conn)
     if (conn->service->listener) leave_listener(conn);
     weir_link *link = NULL;
     if (connector) {
-        if (connector->from_heap) wr_sub(&wr_worker_memory(worker)->used, FRONT_OPENED + conn_size(conn->service));
+        if (connector->from_heap) wr_sub(&wr_worker_memory(worker)->used, FRONT_OPENED + conn->service->conn_size);
         link = connector->link;
     }
     conn->slot->owner.conn = NULL;
@@ -249,15 +242,6 @@ void wr_conn_expire(weir_conn *conn)
 
 /* Birth. */
 
-/* Its on_open has ended it. What is over at once leaves at once, so that the next one finds its memory, and what the
- * kernel has freed with it, in the cache still. */
-static void end_early(weir_conn *conn)
-{
-    if (!wr_dirty_take_last(&conn->worker->owner.dirty, conn)) return; /* in its turn, behind what it did to others */
-    conn->dirty = false;
-    wr_conn_reconcile_all(conn);
-}
-
 static inline void open_conn(weir_conn *conn)
 {
     const weir_protocol *protocol = wr_conn_protocol(conn);
@@ -266,10 +250,18 @@ static inline void open_conn(weir_conn *conn)
     conn->has_deadline = false;
     conn->rearm = true; /* for the idle deadline */
     if (protocol->handshake_timeout_ms) wr_conn_set_deadline(conn, protocol->handshake_timeout_ms);
-    wr_conn_touch(conn);
+    bool was_dirty = conn->dirty;
+    conn->dirty = true; /* whatever on_open does with it, what comes of that is below */
     if (protocol->on_open) protocol->on_open(conn);
     if (protocol->inbox) wr_inbox_open(conn);
-    if (conn->state != WR_CONN_OPEN) end_early(conn);
+    if (was_dirty) return;
+    if (conn->state == WR_CONN_OPEN) {
+        wr_dirty_add(&conn->worker->owner.dirty, conn);
+    } else {
+        /* What is over leaves at once: the next one finds its memory, and the kernel's, in the cache still. */
+        conn->dirty = false;
+        wr_conn_reconcile_all(conn);
+    }
 }
 
 static weir_conn *create_ipv6(wr_worker *worker, const wr_service *service, const wr_addr *peer)
@@ -331,7 +323,7 @@ void wr_conn_start(weir_conn *conn)
     const weir_dialer *dialer = conn->service->dialer;
     conn->state = WR_CONN_CONNECTING;
     join_worker(conn);
-    if (connector->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, FRONT_OPENED + conn_size(conn->service));
+    if (connector->from_heap) wr_add(&wr_worker_memory(conn->worker)->used, FRONT_OPENED + conn->service->conn_size);
     if (conn->worker->owner.stopping) {
         wr_conn_settle(conn, WEIR_ESTOPPED, 0);
         wr_add(&conn->worker->counters.connect_errors, 1);

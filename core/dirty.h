@@ -42,14 +42,6 @@ static inline bool wr_dirty_is_empty(const wr_dirty *dirty)
     return dirty->end == dirty->list && !dirty->unlisted;
 }
 
-/* wr_dirty_take_last: takes the last one out of the list, if it is this one. */
-static inline bool wr_dirty_take_last(wr_dirty *dirty, const weir_conn *conn)
-{
-    if (dirty->end == dirty->list || dirty->end[-1] != conn) return false;
-    dirty->end--;
-    return true;
-}
-
 /* wr_dirty_relist: makes a longer list, of all that are dirty. False: there is no memory. */
 bool wr_dirty_relist(wr_worker *worker);
 

@@ -1,5 +1,6 @@
 #include "core/service.h"
 
+#include "core/conn.h"
 #include "core/framing.h"
 #include "core/inbox.h"
 
@@ -49,5 +50,7 @@ int wr_service_init(wr_service *service, const weir_runtime *runtime, const weir
     if (!p->outbox.soft_limit_ms) p->outbox.soft_limit_ms = DEFAULT_SOFT_LIMIT_MS;
     if (!p->outbox.hard_limit) p->outbox.hard_limit = DEFAULT_HARD_LIMIT;
     if (p->outbox.hard_limit < p->outbox.soft_limit) p->outbox.hard_limit = p->outbox.soft_limit;
+    service->conn_size = (uint32_t)(WR_SESSION_OFFSET + p->session_size);
+    if (p->inbox) service->conn_size += (uint32_t)wr_inbox_seat_size(p);
     return 0;
 }

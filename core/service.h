@@ -18,6 +18,7 @@ typedef struct wr_service {
     weir_protocol protocol;
     weir_listener *listener; /* whose connections they are; NULL for those that were opened */
     weir_dialer *dialer;     /* which opened them; NULL for those that were accepted */
+    uint32_t conn_size;      /* bytes of each, its session included, and its seat in an inbox */
 } wr_service;
 
 /* wr_service_init: for connections of this runtime. WEIR_EINVAL, with `*why` a static sentence. */

@@ -64,24 +64,17 @@ static void give_free(wr_slots *slots, wr_slot *slot)
     slots->free = number;
 }
 
-/* Here and not when it was given back: a sender to the former connection may have come later than that. */
-static void begin(wr_slot *slot, uint32_t hard_limit)
-{
-    assert(!(hard_limit & WR_SLOT_TOLD));
-    atomic_store_explicit(&slot->shared.limit, hard_limit, memory_order_relaxed);
-}
-
 wr_slot *wr_slots_take_shared(wr_slots *slots, uint32_t hard_limit)
 {
     wr_mutex_lock(&slots->lock);
     wr_slot *slot = take_free(slots);
     wr_mutex_unlock(&slots->lock);
-    if (slot) begin(slot, hard_limit);
+    if (slot) wr_slot_begin(slot, hard_limit);
     return slot;
 }
 
 /* Half as many as there may be, or what there is, to be taken in their order; there are none. */
-WR_COLD static void get_spares(wr_slots *slots)
+WR_COLD void wr_slots_take_spares(wr_slots *slots)
 {
     enum { WANTED = WR_SLOTS_SPARE / 2 };
     wr_slot **first = slots->owner.spare + WANTED, *slot;
@@ -92,28 +85,11 @@ WR_COLD static void get_spares(wr_slots *slots)
     memmove((void *)slots->owner.spare, (void *)first, slots->owner.count * sizeof(wr_slot *));
 }
 
-WR_COLD static void give_spares(wr_slots *slots)
+WR_COLD void wr_slots_give_spares(wr_slots *slots)
 {
     wr_mutex_lock(&slots->lock);
     while (slots->owner.count > WR_SLOTS_SPARE / 2) give_free(slots, slots->owner.spare[--slots->owner.count]);
     wr_mutex_unlock(&slots->lock);
-}
-
-wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit)
-{
-    if (slots->owner.count == 0) get_spares(slots);
-    if (slots->owner.count == 0) return NULL;
-    wr_slot *slot = slots->owner.spare[--slots->owner.count];
-    begin(slot, hard_limit);
-    return slot;
-}
-
-void wr_slots_give(wr_slots *slots, wr_slot *slot)
-{
-    uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + !WR_BUG(slot_reused);
-    atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
-    slots->owner.spare[slots->owner.count++] = slot;
-    if (slots->owner.count > WR_SLOTS_SPARE) give_spares(slots);
 }
 
 uint32_t wr_slots_count(const wr_slots *slots)

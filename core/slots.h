@@ -6,6 +6,7 @@
 #ifndef WR_SLOTS_H
 #define WR_SLOTS_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <weir/conn.h>
 
@@ -58,13 +59,38 @@ typedef struct wr_slots {
 int wr_slots_init(wr_slots *slots, const wr_heap *heap, uint32_t capacity);
 void wr_slots_destroy(wr_slots *slots);
 
+/* wr_slots_take_spares: spare ones, if there are any to be had, when there are none. wr_slots_give_spares: half of
+ * them, when there are too many. [owner] */
+void wr_slots_take_spares(wr_slots *slots);
+void wr_slots_give_spares(wr_slots *slots);
+
+/* wr_slot_begin: not when it is given back: a sender to the former connection may come later than that. */
+static inline void wr_slot_begin(wr_slot *slot, uint32_t hard_limit)
+{
+    assert(!(hard_limit & WR_SLOT_TOLD));
+    atomic_store_explicit(&slot->shared.limit, hard_limit, memory_order_relaxed);
+}
+
 /* wr_slots_take: a free slot; its generation is that of the connection to come. [owner]; wr_slots_take_shared: [any]
  * NULL: no memory, or all are taken. */
-wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit);
 wr_slot *wr_slots_take_shared(wr_slots *slots, uint32_t hard_limit);
+static inline wr_slot *wr_slots_take(wr_slots *slots, uint32_t hard_limit)
+{
+    if (slots->owner.count == 0) wr_slots_take_spares(slots);
+    if (slots->owner.count == 0) return NULL;
+    wr_slot *slot = slots->owner.spare[--slots->owner.count];
+    wr_slot_begin(slot, hard_limit);
+    return slot;
+}
 
 /* wr_slots_give: the connection has gone (owner.conn is NULL again): its ids are dead from here on. [owner] */
-void wr_slots_give(wr_slots *slots, wr_slot *slot);
+static inline void wr_slots_give(wr_slots *slots, wr_slot *slot)
+{
+    uint32_t generation = atomic_load_explicit(&slot->shared.generation, memory_order_relaxed) + !WR_BUG(slot_reused);
+    atomic_store_explicit(&slot->shared.generation, generation ? generation : 1, memory_order_release);
+    slots->owner.spare[slots->owner.count++] = slot;
+    if (slots->owner.count > WR_SLOTS_SPARE) wr_slots_give_spares(slots);
+}
 
 /* wr_slots_at: the slot of a number, NULL beyond those ever taken. [any] */
 static inline wr_slot *wr_slots_at(const wr_slots *slots, uint32_t number)

@@ -83,9 +83,8 @@ void wr_wheel_arm(wr_wheel *wheel, wr_timer *timer, uint64_t due_ms)
     insert(wheel, timer);
 }
 
-void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer)
+void wr_wheel_disarm_armed(wr_wheel *wheel, wr_timer *timer)
 {
-    if (!timer->link) return;
     unlink_timer(timer);
     /* One that has expired was in wheel->due; for it this looks at the slot of what was armed late: no harm. */
     struct place place = place_of(timer->due_ms, wheel->now_ms);

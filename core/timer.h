@@ -43,12 +43,16 @@ void wr_wheel_init(wr_wheel *wheel, uint64_t now_ms);
 /* wr_wheel_arm: (re-)arms; a due_ms that has passed falls due at the next wr_wheel_take. */
 void wr_wheel_arm(wr_wheel *wheel, wr_timer *timer, uint64_t due_ms);
 
-/* wr_wheel_disarm: harmless when it is not armed; also right for one that has expired and is not yet taken. */
-void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer);
-
 static inline bool wr_timer_armed(const wr_timer *timer)
 {
     return timer->link != 0;
+}
+
+/* wr_wheel_disarm: harmless when it is not armed; also right for one that has expired and is not yet taken. */
+void wr_wheel_disarm_armed(wr_wheel *wheel, wr_timer *timer);
+static inline void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer)
+{
+    if (wr_timer_armed(timer)) wr_wheel_disarm_armed(wheel, timer);
 }
 
 /* wr_wheel_next_ms: the time at which to call wr_wheel_take next: never later than the earliest timer, perhaps earlier

@@ -50,9 +50,9 @@ static void finish(wr_worker *worker, wr_message *message)
     worker->owner.finished = true;
 }
 
-void wr_worker_check_drained(wr_worker *worker)
+void wr_worker_check_drained_now(wr_worker *worker)
 {
-    if (!worker->owner.stopping || worker->owner.drained) return;
+    if (worker->owner.drained) return;
     if (worker->owner.connections > 0 || worker->owner.acceptors || worker->owner.udp_sockets) return;
     worker->owner.drained = true;
     wr_runtime_worker_drained(worker->runtime);

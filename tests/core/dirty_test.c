@@ -177,9 +177,8 @@ Test(dirty, what_its_on_open_closes_has_gone_before_the_next_comes)
     check_brief(&b, "ococococococococ");
 }
 
-/* The one that stays stands behind the one that touched it first, which waits; the others do so no more. */
-Test(dirty, what_has_done_something_to_another_goes_in_its_turn)
+Test(dirty, what_goes_at_once_has_done_what_it_did_to_others)
 {
     static brief b = { .ends = weir_abort, .says = true };
-    check_brief(&b, "oocococococococc");
+    check_brief(&b, "ococococococococ");
 }
