@@ -461,7 +461,7 @@ static void arm_all(evutil_socket_t fd, short what, void *timers_of_this)
     struct timers *timers = timers_of_this;
     for (unsigned i = 0; i < timers->count; i++) {
         uint32_t delay_ms = timers->delays_ms[i];
-        struct timeval delay = { .tv_sec = delay_ms / 1000, .tv_usec = delay_ms % 1000 * 1000 };
+        struct timeval delay = { .tv_sec = delay_ms / 1000, .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000 };
         add(&timers->each[i], &delay);
     }
 }
