@@ -48,8 +48,9 @@ static inline bool wr_timer_armed(const wr_timer *timer)
     return timer->link != 0;
 }
 
+void wr_wheel_disarm_armed(wr_wheel *wheel, wr_timer *timer); /* for the next one */
+
 /* wr_wheel_disarm: harmless when it is not armed; also right for one that has expired and is not yet taken. */
-void wr_wheel_disarm_armed(wr_wheel *wheel, wr_timer *timer);
 static inline void wr_wheel_disarm(wr_wheel *wheel, wr_timer *timer)
 {
     if (wr_timer_armed(timer)) wr_wheel_disarm_armed(wheel, timer);

@@ -101,8 +101,9 @@ void wr_worker_run(wr_worker *worker);
 /* wr_worker_drop_messages: takes what still stands in the mailbox of a worker that has ended. */
 void wr_worker_drop_messages(wr_worker *worker);
 
+void wr_worker_check_drained_now(wr_worker *worker); /* for the next one */
+
 /* wr_worker_check_drained: to be called where the last connection or acceptor may have gone. */
-void wr_worker_check_drained_now(wr_worker *worker); /* while stopping */
 static inline void wr_worker_check_drained(wr_worker *worker)
 {
     if (worker->owner.stopping) wr_worker_check_drained_now(worker);
